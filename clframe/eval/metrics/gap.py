@@ -1,0 +1,202 @@
+"""The stability gap in numbers: how deep, how long, how large, boundary by boundary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from clframe.errors import bad_option
+from clframe.eval.metrics.curves import Curves, Floats, mean_or_none
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What happened to one experience while the one after a boundary was trained.
+
+    Attributes:
+        boundary: the experience that had just ended, from 0.
+        experience: the experience looked at, at most `boundary`.
+        before: A(E_i, f_|T_j|), accuracy at the boundary.
+        lowest: the lowest accuracy before the next boundary.
+        depth: `before` minus the lowest accuracy of the first `horizon` updates; negative if it only rose; NaN if unknown.
+        recovery: updates from the boundary to the recovery; 0 if it never fell; infinite if none came by the next boundary.
+        area: accuracy lost times updates, up to the recovery or the next boundary.
+    """
+
+    boundary: int
+    experience: int
+    before: float
+    lowest: float
+    depth: float
+    recovery: float
+    area: float
+
+
+def gaps(curves: Curves, *, horizon: int | None = None, tolerance: float = 0.0) -> tuple[Gap, ...]:
+    """One `Gap` for each boundary and each experience before it: k(k-1)/2 of them.
+
+    Args:
+        curves: the curves of one run.
+        horizon: H, updates after the boundary in which the depth is sought; None for all of the next experience.
+        tolerance: epsilon, the accuracy that a recovery may lack.
+
+    Raises:
+        OptionError: the horizon is below 1 or the tolerance outside [0, 1].
+
+    Example:
+        >>> from clframe.eval.metrics import dip
+        >>> (gap,) = gaps(dip())
+        >>> round(gap.depth, 12), gap.recovery, round(gap.area, 12)
+        (0.6, inf, 0.8)
+        >>> gaps(dip(), tolerance=0.25)[0].recovery
+        2.0
+    """
+    if horizon is not None and horizon < 1:
+        raise bad_option("horizon", "None or an integer of at least 1 update", horizon, "Give horizon=50.")
+    if not 0.0 <= tolerance <= 1.0:
+        raise bad_option("tolerance", "an accuracy in [0, 1]", tolerance, "Give tolerance=0.01 for one point.")
+    return tuple(_gap(curves, j, i, horizon, tolerance) for j in range(curves.k - 1) for i in range(j + 1))
+
+
+def _gap(curves: Curves, boundary: int, experience: int, horizon: int | None, tolerance: float) -> Gap:
+    start, stop = curves.ends[boundary], curves.ends[boundary + 1]
+    before = float(curves.curve_matrix[boundary + 1, experience])
+    times, values = curves.series(experience, after=start, until=stop)
+    near = values[times <= start + horizon] if horizon is not None else values
+    if math.isnan(before) or len(values) == 0:
+        return Gap(boundary, experience, before, math.nan, math.nan, math.nan, math.nan)
+    depth = before - float(near.min()) if len(near) else math.nan
+    bottom = int(values.argmin())
+    level = before - tolerance - 1e-12
+    back = bottom + np.flatnonzero(values[bottom:] >= level)
+    last = int(back[0]) if len(back) else len(values) - 1
+    fell = bool(values[bottom] < level)
+    recovery = 0.0 if not fell else float(times[last] - start) if len(back) else math.inf
+    lost = np.maximum(before - values, 0.0) * np.diff(times, prepend=start)
+    return Gap(boundary, experience, before, float(values[bottom]), depth, recovery, float(lost[: last + 1].sum()))
+
+
+def recovery_table(curves: Curves, tolerance: float = 0.0) -> Floats:
+    """Recovery times in updates (k-1, k-1): a row a boundary, a column an experience; infinite where it never recovered.
+
+    tau[j, i] = n* - |T_j|, n* the first n from the lowest point of E_i on, before the next boundary, with
+    A(E_i, f_n) >= A(E_i, f_|T_j|) - epsilon; epsilon = `tolerance`. 0 where it never fell below; NaN for i > j. Low is better.
+
+    Raises:
+        OptionError: the tolerance is outside [0, 1].
+
+    Example:
+        >>> from clframe.eval.metrics import dip, recovery_table
+        >>> recovery_table(dip()).tolist(), recovery_table(dip(), tolerance=0.25).tolist()
+        ([[inf]], [[2.0]])
+
+    Reference: none published.
+
+    Differences:
+        1. "First n after the boundary with A >= A_before - epsilon" would be 1 for every gap that opens after the second
+           update; the search starts at the lowest point instead.
+    """
+    size = max(curves.k - 1, 0)
+    table = np.full((size, size), np.nan)
+    for gap in gaps(curves, tolerance=tolerance):
+        table[gap.boundary, gap.experience] = gap.recovery
+    return table
+
+
+def recovery_time_median(curves: Curves, tolerance: float = 0.0) -> float | None:
+    """Median recovery time in updates over all boundaries and previous experiences. Low is better.
+
+    An experience that never recovers counts as infinite, so None means k = 1 or that half or more never recovered:
+    `recovered_share` tells which.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, recovery_time_median
+        >>> recovery_time_median(dip()), recovery_time_median(dip(), tolerance=0.25)
+        (None, 2.0)
+    """
+    times = [gap.recovery for gap in gaps(curves, tolerance=tolerance)]
+    if not times or any(math.isnan(t) for t in times):
+        return None
+    median = float(np.median(times))
+    return median if math.isfinite(median) else None
+
+
+def recovery_time_mean(curves: Curves, tolerance: float = 0.0) -> float | None:
+    """Mean recovery time in updates over the pairs that recovered. Low is better; read it beside `recovered_share`.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, recovery_time_mean
+        >>> recovery_time_mean(dip()), recovery_time_mean(dip(), tolerance=0.25)
+        (None, 2.0)
+    """
+    return mean_or_none([gap.recovery for gap in gaps(curves, tolerance=tolerance) if not math.isinf(gap.recovery)])
+
+
+def recovered_share(curves: Curves, tolerance: float = 0.0) -> float | None:
+    """Share of boundaries x previous experiences that recovered before the next boundary. High is better.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, recovered_share
+        >>> recovered_share(dip()), recovered_share(dip(), tolerance=0.25)
+        (0.0, 1.0)
+    """
+    times = [gap.recovery for gap in gaps(curves, tolerance=tolerance)]
+    return mean_or_none([t if math.isnan(t) else float(math.isfinite(t)) for t in times])
+
+
+def gap_depth(curves: Curves, horizon: int | None = None) -> float | None:
+    """Mean depth of the gap over all boundaries and previous experiences. Low is better; negative if they only rose.
+
+    depth[j, i] = A(E_i, f_|T_j|) - min_n { A(E_i, f_n) : |T_j| < n <= min(|T_j| + H, |T_{j+1}|) }, H = `horizon`.
+    None for k = 1.
+
+    Raises:
+        OptionError: the horizon is below 1.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, gap_depth
+        >>> round(gap_depth(dip()), 12)
+        0.6
+
+    Reference: none published.
+    """
+    return mean_or_none([gap.depth for gap in gaps(curves, horizon=horizon)])
+
+
+def gap_area(curves: Curves, tolerance: float = 0.0) -> float | None:
+    """Mean area of the gap, in accuracy x updates, over all boundaries and previous experiences. Low is better.
+
+    area[j, i] = sum_n (A(E_i, f_|T_j|) - A(E_i, f_n))_+ from |T_j| to the recovery, or the next boundary where there is none. A
+    value stands for the updates since the evaluation before it. None for k = 1.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, gap_area
+        >>> round(gap_area(dip()), 12)
+        0.8
+
+    Reference: none published.
+    """
+    return mean_or_none([gap.area for gap in gaps(curves, tolerance=tolerance)])
+
+
+def relative_dip(curves: Curves) -> float | None:
+    """The dip as a share of what was known: 0 none, 1 everything lost at some update. Low is better.
+
+    (1/(k-1)) sum_{i<k} (a_i - min_n { A(E_i, f_n) : |T_i| < n <= |T_k| }) / a_i, with a_i = A(E_i, f_|T_i|) from the curve.
+    None for k = 1 or where some a_i is 0.
+
+    Example:
+        >>> from clframe.eval.metrics import dip, relative_dip
+        >>> round(relative_dip(dip()), 12)
+        0.666666666667
+
+    Reference: close to the "avg-SG" reported in 2507.14056, whose formula we could not read; hence the name of its own.
+    """
+    dips = []
+    for i in range(curves.k - 1):
+        known = float(curves.curve_matrix[i + 1, i])
+        _, values = curves.series(i, after=curves.ends[i])
+        dips.append((known - float(values.min())) / known if known > 0 and len(values) else math.nan)
+    return mean_or_none(dips)

@@ -1,0 +1,157 @@
+"""Results are objects: what a run returns, and what `clframe report` reads back from run directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from clframe.eval.budget import Budget
+from clframe.eval.metrics import Curves, Metrics
+from clframe.eval.statistics import Summary, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run: its table of records and whatever follows from it.
+
+    Attributes:
+        strategy: the strategy as it was written, such as "er(size=500)".
+        scenario: the scenario as it was written.
+        seed: seed of the run.
+        spec: the resolved specification: every option with its value.
+        rows: the record table (see `clframe.eval.records.Row`), one row a measurement.
+        terms: loss terms of every update: n, term, value.
+        classes: per-class counts at n = 0 and at boundaries: n, evaluated, label, correct, total.
+        budget: what the run used.
+        environment: versions and machine.
+        finished: whether the stream was walked to its end.
+        path: the run directory, or None.
+
+    Example:
+        >>> import clframe
+        >>> result = clframe.run("split-digits", "finetune", seed=0)
+        >>> result.accuracy.shape == (len(result.updates), 5)
+        True
+        >>> 0.0 <= result.metrics.acc <= 1.0
+        True
+    """
+
+    strategy: str
+    scenario: str
+    seed: int
+    spec: Mapping[str, Any]
+    rows: pd.DataFrame = field(repr=False)
+    terms: pd.DataFrame = field(repr=False)
+    classes: pd.DataFrame = field(repr=False)
+    budget: Budget = field(repr=False)
+    environment: Mapping[str, Any] = field(repr=False)
+    finished: bool = True
+    path: Path | None = None
+
+    @cached_property
+    def curves(self) -> Curves:
+        """Accuracy over updates and experiences, with the boundaries: what the metrics are functions of."""
+        return Curves.from_rows(self.rows)
+
+    @property
+    def updates(self) -> npt.NDArray[np.int64]:
+        """The n of each row of `accuracy` (M,)."""
+        return self.curves.times
+
+    @property
+    def accuracy(self) -> npt.NDArray[np.float64]:
+        """Accuracy (M, N) after `updates` on each experience, in [0, 1]; NaN where it was not measured."""
+        return self.curves.accuracy
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Every headline metric by name; None where it is not defined."""
+        return Metrics.from_rows(self.rows, self.classes)
+
+    def figure(self) -> Figure:
+        """Accuracy of every experience after every measured update, boundaries drawn."""
+        from clframe.eval.report import plots
+
+        return plots.curves_figure(self)
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML file that opens offline."""
+        return Results([self]).report(path)
+
+    def _repr_html_(self) -> str:
+        return Results([self])._repr_html_()
+
+
+class Results(Sequence[Result]):
+    """Several runs, to be compared: over seeds, strategies, scenarios.
+
+    Example:
+        >>> import clframe
+        >>> results = clframe.compare("split-digits", ["finetune", "er"], seeds=2)
+        >>> results.strategies
+        ['finetune', 'er']
+        >>> results.summary("er", "acc").n
+        2
+    """
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self._results = list(results)
+
+    @overload
+    def __getitem__(self, item: int) -> Result: ...
+    @overload
+    def __getitem__(self, item: slice) -> Results: ...
+    def __getitem__(self, item: int | slice) -> Result | Results:
+        return Results(self._results[item]) if isinstance(item, slice) else self._results[item]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def __repr__(self) -> str:
+        return f"Results({len(self)} runs of {', '.join(self.strategies)})"
+
+    @property
+    def scenarios(self) -> list[str]:
+        """Names of the scenarios, in order of appearance."""
+        return list(dict.fromkeys(r.scenario for r in self))
+
+    @property
+    def strategies(self) -> list[str]:
+        """Names of the strategies, in order of appearance."""
+        return list(dict.fromkeys(r.strategy for r in self))
+
+    def of(self, strategy: str | None = None, scenario: str | None = None) -> Results:
+        """The runs of one strategy and/or one scenario."""
+        return Results([r for r in self if strategy in (None, r.strategy) and scenario in (None, r.scenario)])
+
+    def summary(self, strategy: str, metric: str, scenario: str | None = None) -> Summary:
+        """Mean, standard deviation and interval of one metric over the seeds."""
+        return summarise([getattr(r.metrics, metric) for r in self.of(strategy, scenario)])
+
+    def table(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a scenario and strategy, one column a metric: "mean ± half-width" over seeds."""
+        from clframe.eval.report import tables
+
+        return tables.frame(self, metrics)
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML file that opens offline: tables with intervals, curves, boundaries, matrices, budgets."""
+        from clframe.eval.report import html
+
+        return html.write(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        return str(self.table().to_html())

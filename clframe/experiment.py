@@ -1,0 +1,126 @@
+"""Run an experiment: resolve what was written, build the pieces, walk the stream, return a `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from clframe import pieces, strategies
+from clframe.checkpoint import Checkpoint
+from clframe.environment import describe, resolve_device
+from clframe.eval.budget import Meter
+from clframe.eval.evaluator import Evaluator
+from clframe.eval.plan import plan
+from clframe.eval.records import Records
+from clframe.eval.result import Result
+from clframe.ledger import account
+from clframe.loop import refuse_hidden, walk
+from clframe.rundir import RunDirectory
+from clframe.scenarios import Stream
+from clframe.strategies.build import Written
+
+NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir")
+
+
+def run(
+    scenario: str | Stream = "split-digits",
+    strategy: Written = "er",
+    *,
+    model: str | nn.Module = "auto",
+    head: str = "auto",
+    optimizer: str = "sgd",
+    lr: float = 0.05,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    reset_optimizer: bool = False,
+    batch_size: int = 10,
+    epochs: int = 1,
+    evaluate: str = "every",
+    subset: int = 1000,
+    bits: bool = False,
+    grad_decomposition: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 1,
+    tuning: str = "none declared",
+    data_dir: str | None = None,
+    out: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    checkpoint_every: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Run one strategy along one stream, with one seed, measuring as it learns.
+
+    Args:
+        scenario: a name such as "split-digits", with options as in "split-digits(experiences=2)", a YAML file, or a Stream.
+        strategy: a name such as "er", with options as in "er(size=200)", a composition such as "er+lwf", or parts.
+        model: "mlp", "cnn", "slim-resnet18", "resnet18", "resnet32", "module:Name", or an nn.Module; "auto" takes the slim
+            ResNet-18 for colour images of 24 pixels or more and the MLP for the rest.
+        head: "single", "multi", "masked", "cosine", "none"; "auto" takes multi where the test tells the task, else single.
+        optimizer: "sgd", "adam" or "adamw".
+        lr: learning rate.
+        momentum: momentum of sgd.
+        weight_decay: weight decay.
+        reset_optimizer: forget the optimizer's state when an experience begins.
+        batch_size: new samples an update.
+        epochs: passes over each experience.
+        evaluate: when to measure between boundaries: "every", "every(k=5)", "dense(first=50, every=10)", "log", "boundaries".
+        subset: test samples an experience for these measurements, drawn once per run; 0 for all.
+        bits: keep the correctness of every sample, for intervals over the test samples.
+        grad_decomposition: log the norms and the angle of the plasticity and the stability gradient of every update.
+        seed: root of every random number, class order and initialisation included.
+        device: "auto", "cpu", "cuda" or "mps".
+        threads: processor threads; results are exact for a given number.
+        tuning: what was looked at to choose these options; stored and shown with the result.
+        data_dir: folder of data sets; the environment variable CLFRAME_DATA by default.
+        out: directory of the run; none is written by default.
+        checkpoint_seconds: time between checkpoints.
+        checkpoint_every: updates between checkpoints, instead of a time.
+        progress: called with (updates done, updates in all).
+
+    Raises:
+        ClframeError: whatever was written cannot be run; the message says why and what to do.
+
+    Example:
+        >>> result = run("split-digits", "er(size=100)", seed=0)
+        >>> result.finished, len(result.updates) > 100
+        (True, True)
+    """
+    options = {k: v for k, v in locals().items() if k not in NOT_IDENTITY}
+    place = resolve_device(device)
+    directory = RunDirectory(Path(out)) if out is not None else None
+    stream = pieces.stream(scenario, strategy, seed, data_dir).walked(batch_size=batch_size, epochs=epochs, device=place, seed=seed)
+    with pieces.isolated_run(seed, threads):
+        network = pieces.network(model, head, stream, seed).to(place)
+        make = pieces.optimizer(optimizer, lr, momentum, weight_decay)
+        learner = strategies.build(strategy, strategies.Setup(network, make, seed, reset_optimizer, grad_decomposition))
+        refuse_hidden(stream, learner)
+        evaluator = Evaluator(stream, plan(evaluate), subset=subset, seed=seed, device=place, bits=bits)
+        spec = pieces.resolved(options, stream, learner, network, data_dir)
+        environment = describe(place, threads)
+        if directory is not None:
+            directory.claim(spec, environment)
+            if directory.finished:
+                return directory.load()
+            directory.write_table("subset", evaluator.chosen())
+        written = spec["options"]
+        records, meter = Records(written["strategy"], seed), Meter()
+        checkpoint = Checkpoint(
+            directory.checkpoint if directory is not None else None,
+            spec["identity"],
+            {"strategy": learner, "records": records, "evaluator": evaluator, "meter": meter},
+            seconds=checkpoint_seconds,
+            every=checkpoint_every,
+            progress=None if progress is None else lambda n: progress(n, stream.starts[-1]),
+        )
+        with checkpoint.stoppable():
+            checkpoint.save(walk(stream, learner, evaluator, records, checkpoint))
+        budget = account(learner, network, stream, evaluator, meter)
+    tables = (records.rows(), records.terms(), records.classes())
+    path = directory.path if directory is not None else None
+    result = Result(written["strategy"], written["scenario"], seed, spec, *tables, budget, environment, True, path)
+    if directory is not None:
+        directory.save(result)
+    return result

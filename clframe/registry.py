@@ -1,0 +1,143 @@
+"""Names for things: "er" -> "clframe.strategies.replay:Replay", imported when used; and the small language of options.
+
+    er                       a name
+    er(size=200)             a name with options, as in Python
+    er(size=200)+lwf         a composition
+    er,lwf(strength=2)       a list
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from clframe.errors import OptionError, unknown_name
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A table of names, extended by third parties through entry points.
+
+    Args:
+        kind: what the names stand for, used in messages.
+        table: name -> "module:attribute".
+        group: entry-point group; an installed package's entry there is a name like any other.
+
+    Example:
+        >>> registry = Registry("strategy", {"er": "clframe.strategies.replay:Replay"})
+        >>> registry.load("er").__name__
+        'Replay'
+    """
+
+    kind: str
+    table: Mapping[str, str]
+    group: str = ""
+    _found: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def names(self) -> list[str]:
+        """All names, built in and installed."""
+        return sorted({**self.table, **self._installed()})
+
+    def load(self, name: str) -> Any:
+        """The thing itself.
+
+        Raises:
+            OptionError: an unknown name; the message holds the nearest ones.
+        """
+        where = self.table.get(name) or self._installed().get(name)
+        if where is None:
+            raise unknown_name(self.kind, name, self.names())
+        module, _, attribute = where.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def _installed(self) -> dict[str, str]:
+        if self.group and not self._found:
+            self._found.update({e.name: e.value for e in metadata.entry_points(group=self.group)})
+        return self._found
+
+
+def call(kind: str, name: str, function: Any, options: Mapping[str, object], **given: object) -> Any:
+    """Call `function(**given, **options)`; an unknown option is answered with the nearest ones, before the call.
+
+    Example:
+        >>> def f(size: int = 3): return size
+        >>> call("part", "f", f, {"sise": 4})
+        Traceback (most recent call last):
+        clframe.errors.OptionError: option of part 'f' must be a known name; got 'sise'. Did you mean 'size'? Known: size.
+    """
+    parameters = inspect.signature(function).parameters
+    allowed = [p.name for p in parameters.values() if p.name not in given and p.kind is not inspect.Parameter.VAR_POSITIONAL]
+    for option in options:
+        if option not in allowed:
+            if not allowed:
+                raise OptionError(f"{kind} {name!r} takes no options; got {option!r}. Leave it out.")
+            raise unknown_name(f"option of {kind} {name!r}", option, allowed)
+    try:
+        return function(**{k: v for k, v in given.items() if k in parameters}, **options)
+    except TypeError as error:
+        values = ", ".join(f"{k}={v!r}" for k, v in options.items())
+        raise OptionError(f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}.") from error
+
+
+def parse(text: str) -> tuple[str, dict[str, object]]:
+    """Name and options of "name(option=value, ...)". A bare word is a string; anything else is read as a Python literal.
+
+    Example:
+        >>> parse("er(size=200, memory=class-balanced)")
+        ('er', {'size': 200, 'memory': 'class-balanced'})
+    """
+    text = text.strip()
+    name, bracket, rest = text.partition("(")
+    if not bracket:
+        return name, {}
+    if not rest.endswith(")"):
+        raise OptionError(f"{text!r} must end with a closing bracket. Write {name}(option=value).")
+    options: dict[str, object] = {}
+    for piece in split(rest[:-1], ","):
+        key, equals, value = piece.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise OptionError(f"options of {name!r} must be written option=value; got {piece.strip()!r}. Write {name}(option=value).")
+        options[key.strip()] = _literal(value.strip())
+    return name.strip(), options
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Split at the separator, but not inside brackets or quotes; empty pieces are dropped.
+
+    Example:
+        >>> split("er(size=1,memory=reservoir),ewc", ",")
+        ['er(size=1,memory=reservoir)', 'ewc']
+    """
+    return [piece for piece in _pieces(text, separator) if piece]
+
+
+def _pieces(text: str, separator: str) -> Iterator[str]:
+    depth, quote, piece = 0, "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        else:
+            depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0 and not quote:
+            yield piece.strip()
+            piece = ""
+        else:
+            piece += character
+    yield piece.strip()
+
+
+def _literal(value: str) -> object:
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value

@@ -1,0 +1,266 @@
+"""A stream of experiences as index arithmetic over a data set: lists of ids, an order, and what is revealed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import torch
+
+from clframe.data import Dataset
+from clframe.errors import DataError, bad_option
+from clframe.scenarios.order import Order, Shuffled
+from clframe.scenarios.training_view import TrainView
+from clframe.types import Batch, Ids, Reveals, Source, Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A scenario: which training ids come in which experience, in which order, and which test ids belong to each.
+
+    Building and slicing copy no data: 1,000 experiences of CIFAR-100 are 50,000 integers. Everything is a pure function of the
+    data, these fields and `seed`.
+
+    Attributes:
+        name: what the user called it, such as "split-digits".
+        data: the data set; `data.train` and `data.test` are its sources.
+        segments: ids into `data.train`, one array an experience.
+        tests: ids into `data.test`, one array an experience.
+        reveals: what a learner may know.
+        tasks: task label of each experience.
+        validation: ids into `data.train` held out of each experience; empty where no split was asked for.
+        order: the order in which an experience's ids come (shuffled anew each epoch by default).
+        seed: root of the order.
+        batch_size, epochs, device: how `steps` walks; set by `walked`.
+        tested_on: what `tests` are, for messages.
+        online: each sample once: more than one epoch is refused; set by `once`.
+
+    Example:
+        >>> from clframe.scenarios import class_incremental
+        >>> stream = class_incremental("digits", experiences=5, class_order="sorted")
+        >>> len(stream.experiences), stream.experiences[1].classes
+        (5, (2, 3))
+        >>> step, batch = next(stream.walked(batch_size=10).experiences[0].steps())
+        >>> step.n, tuple(batch.x.shape)
+        (1, (10, 1, 8, 8))
+    """
+
+    name: str
+    data: Dataset
+    segments: Sequence[Ids]
+    tests: Sequence[Ids]
+    reveals: Reveals = field(default_factory=Reveals)
+    tasks: Sequence[int] | None = None
+    validation: Sequence[Ids] = ()
+    order: Order = field(default_factory=Shuffled)
+    seed: int = 0
+    batch_size: int = 32
+    epochs: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    tested_on: str = "test"
+    online: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.tests) != len(self.segments):
+            raise DataError(
+                f"tests must be one array of ids an experience; got {len(self.tests)} for {len(self.segments)} experiences. "
+                "Give every experience its test ids."
+            )
+        for what, arrays in (("training", self.segments), (self.tested_on, self.tests)):
+            for k, ids in enumerate(arrays):
+                if len(ids) == 0:
+                    raise DataError(
+                        f"experience {k} of {self.name!r} must hold at least one {what} sample; got 0. "
+                        "Ask for fewer experiences, or give it data."
+                    )
+        for name in ("batch_size", "epochs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise bad_option(name, "a positive integer", value, f"Give {name}=1 or more.")
+        if self.online and self.epochs != 1:
+            remedy = "Give epochs=1, or take the stream that is not online."
+            raise bad_option("epochs", f"1, because {self.name!r} is online: each sample comes once", self.epochs, remedy)
+
+    def walked(
+        self, *, batch_size: int = 32, epochs: int = 1, device: torch.device | str = "cpu", seed: int | None = None
+    ) -> Stream:
+        """The same stream, walked in batches of `batch_size`, `epochs` times an experience, with samples on `device`."""
+        device = torch.device(device)
+        changes = {"batch_size": batch_size, "epochs": epochs, "device": device, "data": self.data.to(device)}
+        return dataclasses.replace(self, **changes, seed=self.seed if seed is None else seed)  # type: ignore[arg-type]
+
+    def once(self) -> Stream:
+        """The same stream, online: each sample comes once, so that `walked` refuses more than one epoch."""
+        return dataclasses.replace(self, online=True)
+
+    def on_validation(self) -> Stream:
+        """The same stream tested on its validation split instead of its test set: what tuning may look at."""
+        if not self.validation:
+            raise bad_option("validation", "a share of each experience's training samples", 0, "Build it with validation=0.1.")
+        data = dataclasses.replace(self.data, test=self.data.train)
+        return dataclasses.replace(self, data=data, tests=self.validation, tested_on="validation")
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the whole stream."""
+        return self.data.num_classes
+
+    @property
+    def num_tasks(self) -> int:
+        """Task labels of the whole stream."""
+        return 1 + max(self.tasks) if self.tasks is not None else 1
+
+    @property
+    def experiences(self) -> Experiences:
+        """The experiences, as a sequence that can be sliced; each is made when it is asked for."""
+        return Experiences(self, range(len(self.segments)))
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Updates completed before each experience, and after the last (K+1,)."""
+        return (0, *accumulate(sum(self.iterations(k)) for k in range(len(self))))
+
+    def iterations(self, k: int) -> list[int]:
+        """Batches of each epoch of experience k."""
+        return [-(-self.order.length(self.segments, k, e, self.epochs) // self.batch_size) for e in range(self.epochs)]
+
+    @cached_property
+    def first_experience(self) -> Ids:
+        """The experience in which each training id comes first (N,); the number of experiences for one that never comes."""
+        first = np.full(len(self.data.train), len(self), dtype=np.int64)
+        for k in reversed(range(len(self))):
+            first[self.segments[k]] = k
+        return first
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels of the training source (N,), int64, on the device."""
+        return torch.from_numpy(np.ascontiguousarray(self.data.train.y)).to(self.device)
+
+    @cached_property
+    def task_of(self) -> Tensor | None:
+        """Task label of every training id (N,), on the device; None where the learner may not know it."""
+        if not self.reveals.task_train or self.tasks is None:
+            return None
+        table = np.zeros(len(self.data.train), dtype=np.int64)
+        for ids, task in zip(self.segments, self.tasks, strict=True):
+            table[ids] = task
+        return torch.from_numpy(table).to(self.device)
+
+    @cached_property
+    def weight_of(self) -> Tensor | None:
+        """Weight of every training id (N,), on the device, where the data set has weights."""
+        weight = self.data.train.weight
+        return None if weight is None else torch.from_numpy(np.asarray(weight, dtype=np.float32)).to(self.device)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The training samples with these ids (B,), on the device."""
+        on_device = index if self.device.type == "cpu" else index.to(self.device)
+        weight, task = self.weight_of, self.task_of
+        return Batch(
+            x=self.data.train.fetch(index),
+            y=self.labels[on_device],
+            index=index,
+            weight=None if weight is None else weight[on_device],
+            task=None if task is None else task[on_device],
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the data and of every id: two streams with equal fingerprints deliver the same samples in the same order."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(self.data.fingerprint().encode())
+        for arrays in (self.segments, self.tests, self.validation):
+            for ids in arrays:
+                digest.update(np.ascontiguousarray(ids, dtype=np.int64).tobytes())
+                digest.update(b"|")
+        digest.update(repr((self.reveals, self.tasks, self.order, self.seed, self.tested_on)).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class StreamExperience:
+    """One stretch of a stream: see `clframe.types.Experience`.
+
+    Attributes:
+        stream: the stream that it belongs to.
+        index: its position, from 0.
+    """
+
+    stream: Stream
+    index: int
+
+    @cached_property
+    def classes(self) -> tuple[int, ...]:
+        """Classes of its training samples, in ascending order."""
+        return tuple(np.unique(self.stream.data.train.y[self.stream.segments[self.index]]).tolist())
+
+    @property
+    def task(self) -> int | None:
+        """Its task label, for whoever describes the stream; a learner asks `train.task`."""
+        return None if self.stream.tasks is None else self.stream.tasks[self.index]
+
+    @cached_property
+    def train(self) -> TrainView:
+        """All that a strategy gets."""
+        return TrainView(self.stream, self.index)
+
+    @property
+    def test(self) -> Ids:
+        """Ids into `test_source`."""
+        return self.stream.tests[self.index]
+
+    @property
+    def test_source(self) -> Source:
+        """The source that `test` counts in."""
+        return self.stream.data.test
+
+    def steps(self, after: Step | None = None) -> Iterator[tuple[Step, Batch]]:
+        """The updates of this experience, after the step `after` where one is given."""
+        for step, index in self.walk(after):
+            yield step, self.stream.batch(index)
+
+    def walk(self, after: Step | None = None) -> Iterator[tuple[Step, Tensor]]:
+        """The ids of the updates; order = f(seed, "order", experience, epoch), so seeking past `after` reads nothing."""
+        stream, k, begin = self.stream, self.index, self.stream.starts[self.index]
+        end = stream.starts[k + 1]
+        n = begin if after is None else max(begin, after.n)
+        reached = begin
+        for epoch, iterations in enumerate(stream.iterations(k)):
+            if n < reached + iterations:
+                order = torch.from_numpy(stream.order.ids(stream.segments, k, epoch, stream.epochs, stream.seed))
+                for i in range(n - reached, iterations):
+                    n += 1
+                    index = order[i * stream.batch_size : (i + 1) * stream.batch_size]
+                    yield Step(n, k, epoch, i, n - begin, n == end), index
+            reached += iterations
+
+
+class Experiences(Sequence[StreamExperience]):
+    """The experiences of a stream: `experiences[3]`, `experiences[:3]`, a loop."""
+
+    def __init__(self, stream: Stream, positions: range) -> None:
+        self._stream, self._positions = stream, positions
+
+    @overload
+    def __getitem__(self, item: int) -> StreamExperience: ...
+    @overload
+    def __getitem__(self, item: slice) -> Experiences: ...
+    def __getitem__(self, item: int | slice) -> StreamExperience | Experiences:
+        if isinstance(item, slice):
+            return Experiences(self._stream, self._positions[item])
+        return StreamExperience(self._stream, self._positions[item])
+
+    def __len__(self) -> int:
+        return len(self._positions)

@@ -1,0 +1,95 @@
+"""Experience replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from clframe import selection
+from clframe.errors import bad_option
+from clframe.strategies.part import Part, View
+from clframe.types import Batch, Train
+
+if TYPE_CHECKING:
+    from clframe.models import Network
+
+
+class Replay(Part):
+    """ER: learn from the new batch and from a batch drawn from a memory of the past.
+
+        loss = sum_{i in new + recalled} w_i CE(f(x_i), y_i) / sum_i w_i
+
+    Args:
+        size: samples in the memory.
+        memory: "reservoir" (a uniform sample of everything seen) or "class-balanced".
+        batch_size: samples to recall at each update; as many as the new batch by default.
+        new_share: share of the loss that the new batch gets once there is something to recall, in (0, 1);
+            by default every sample counts the same.
+
+    Raises:
+        OptionError: a size, batch size or share out of range, or an unknown memory.
+
+    Example:
+        >>> import clframe
+        >>> result = clframe.run("split-digits", "er(size=200)")
+        >>> result.budget.state_bytes["er"] > 200 * 64
+        True
+
+    Reference: Chaudhry et al., "On tiny episodic memories in continual learning", 2019. With `new_share`: De Lange et al. 2023.
+    Differences:
+        1. The memory is filled after every update, so it holds samples of the experience in progress; De Lange et al. fill it at
+           the end of an experience.
+        2. With `new_share`, the loss while the memory is empty is the plain cross-entropy; their code multiplies it by the share.
+        3. The recalled samples are drawn without replacement, uniformly from the memory.
+    """
+
+    name = "er"
+    state = ("memory",)
+
+    def __init__(
+        self, size: int = 500, memory: str = "reservoir", batch_size: int | None = None, new_share: float | None = None
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise bad_option("batch_size", "a positive integer or None", batch_size, "Leave it out to recall as many as are new.")
+        if new_share is not None and not 0.0 < new_share < 1.0:
+            raise bad_option("new_share", "a share in (0, 1) or None", new_share, "Leave it out to count every sample the same.")
+        selection.memory(memory, size, torch.Generator())
+        self.size, self.kind, self.batch_size, self.new_share = size, memory, batch_size, new_share
+        self._sample_bytes = 0
+
+    def bind(self, model: Network, generator: torch.Generator) -> None:
+        """Make the memory, which draws from the part's generator."""
+        super().bind(model, generator)
+        self.memory = selection.memory(self.kind, self.size, generator)
+
+    def begin(self, train: Train) -> None:
+        """Recalled ids are fetched from the stream seen so far."""
+        self._fetch = train.fetch
+        self._sample_bytes = train.sample_bytes
+
+    def recall(self, batch: Batch) -> Batch | None:
+        """Samples of the memory, weighted so that the new batch gets its share."""
+        if not self.memory.filled:
+            return None
+        recalled = self._fetch(self.memory.draw(self.batch_size or len(batch)))
+        if self.new_share is None:
+            return recalled
+        new = torch.ones(()) * len(batch) if batch.weight is None else batch.weight.sum()
+        old = torch.ones_like(recalled.y, dtype=torch.float32) if recalled.weight is None else recalled.weight
+        weight = old * (new / old.sum() * (1 - self.new_share) / self.new_share)
+        return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task)
+
+    def absorb(self, view: View) -> None:
+        """Offer the new samples to the memory."""
+        new = view.new
+        self.memory.update(view.batch.index[new], view.batch.y[new])
+
+    def state_bytes(self) -> int:
+        """The remembered samples as they are stored in the source, with their labels, and the memory's own counts."""
+        return self.memory.filled * (self._sample_bytes + 8) + super().state_bytes()
+
+    def describe(self) -> dict[str, object]:
+        """Name and options."""
+        options = {"size": self.size, "memory": self.kind, "batch_size": self.batch_size, "new_share": self.new_share}
+        return {"part": "Replay", "name": self.name, "options": options}
