@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from clframe.errors import ClframeError, RunError, bad_option
 from clframe.eval.result import Result, Results
 from clframe.experiment import run
 from clframe.pieces import written
+from clframe.rundir import find
 from clframe.scenarios import Stream
 from clframe.strategies.build import Written
 
@@ -53,6 +55,7 @@ class Job:
     strategy: Written
     seed: int
     out: Path | None
+    options: Options
 
     @property
     def name(self) -> str:
@@ -95,27 +98,53 @@ def compare(
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or not strategies or not scenarios:
         raise bad_option("seeds, strategies and scenario", "at least one each", (numbers, strategies, scenarios), "Give seeds=3.")
+    planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out), options))
+    return execute(planned, jobs, progress)
+
+
+def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
+    """Continue every unfinished run at or below the paths, exactly where it stopped; finished ones are read.
+
+    Raises:
+        RunError: no run there, or one that was started from Python with objects.
+    """
+    planned = []
+    for directory in find(paths):
+        spec = directory.spec()
+        if not spec["from_words"] and not directory.finished:
+            raise RunError(
+                f"{str(directory.path)!r} must have been written in words to be resumed by a command; it was started from Python "
+                "with objects. Call clframe.run with the same objects and out= again: it goes on from the checkpoint."
+            )
+        options = {**spec["options"], "data_dir": spec["data_dir"]}
+        scenario, strategy, seed = options.pop("scenario"), options.pop("strategy"), options.pop("seed")
+        planned.append(Job(scenario, strategy, seed, directory.path, cast(Options, options)))
+    return execute(planned, jobs, progress)
+
+
+def execute(planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
+    """Run the jobs, `jobs` at a time. A run that fails does not stop the others; its error is raised after them."""
     if jobs < 1:
         raise bad_option("jobs", "a positive integer", jobs, "Give jobs=1.")
-    planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out)))
-    started = _in_turn(planned, options, progress) if jobs == 1 else _at_once(planned, options, progress, jobs)
-    found = [outcome for outcome in started if isinstance(outcome, Result)]
-    failed = [(job, outcome) for job, outcome in zip(planned, started, strict=True) if isinstance(outcome, ClframeError)]
+    outcomes = _in_turn(planned, progress) if jobs == 1 or len(planned) == 1 else _at_once(planned, progress, jobs)
+    found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    failed = [(job, outcome) for job, outcome in zip(planned, outcomes, strict=True) if isinstance(outcome, ClframeError)]
     if failed:
         job, error = failed[0]
-        rest = f" ({len(found)} of {len(planned)} runs are finished)" if len(planned) > 1 else ""
+        rest = f" ({len(found)} of {len(planned)} runs are finished.)" if len(planned) > 1 else ""
         raise type(error)(f"{job.name}: {error}{rest}") from error
     return Results(found)
 
 
 def _jobs(
-    scenarios: Sequence[str | Stream], strategies: Sequence[Written], seeds: Sequence[int], out: Path | None
+    scenarios: Sequence[str | Stream], strategies: Sequence[Written], seeds: Sequence[int], out: Path | None, options: Options
 ) -> Iterator[Job]:
     for scenario in scenarios:
         base = out if out is None or len(scenarios) == 1 else out / _slug(written(scenario))
         for strategy in strategies:
             for seed in seeds:
-                yield Job(scenario, strategy, seed, None if base is None else base / _slug(written(strategy)) / f"seed-{seed}")
+                place = None if base is None else base / _slug(written(strategy)) / f"seed-{seed}"
+                yield Job(scenario, strategy, seed, place, options)
 
 
 def _slug(name: str) -> str:
@@ -123,19 +152,14 @@ def _slug(name: str) -> str:
     return kept or "run"
 
 
-def _in_turn(
-    jobs: Sequence[Job], options: Options, progress: Callable[[str, int, int], None] | None
-) -> list[Result | ClframeError]:
+def _in_turn(jobs: Sequence[Job], progress: Callable[[str, int, int], None] | None) -> list[Result | ClframeError]:
     outcomes: list[Result | ClframeError] = []
     for job in jobs:
         tell = None if progress is None else _named(job.name, progress)
         try:
-            outcomes.append(run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **options))
+            outcomes.append(run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options))
         except ClframeError as error:
             outcomes.append(error)
-            if not isinstance(error, RunError):
-                outcomes += [error] * (len(jobs) - len(outcomes))
-                break
     return outcomes
 
 
@@ -147,37 +171,42 @@ _board: Any = None
 
 
 def _attach(board: Any) -> None:
+    """In a worker: Ctrl-C is for the run in progress (which saves), not for a worker that waits."""
     global _board
     _board = board
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _one(position: int, job: Job, options: Options) -> Result:
+def _one(position: int, job: Job, parent: int) -> Result:
     def tell(n: int, total: int) -> None:
         _board[2 * position], _board[2 * position + 1] = n, total
+        if os.getppid() != parent:
+            os._exit(1)  # nobody is left to hand the result to; the checkpoint stands
 
-    return run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **options)
+    return run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options)
 
 
 def _at_once(
-    planned: Sequence[Job], options: Options, progress: Callable[[str, int, int], None] | None, jobs: int
+    planned: Sequence[Job], progress: Callable[[str, int, int], None] | None, jobs: int
 ) -> list[Result | ClframeError]:
     """A pool of processes, one thread set each; a shared board says how far each run is."""
     context = multiprocessing.get_context("spawn")
     board = context.Array("q", 2 * len(planned), lock=False)
-    workers = min(jobs, len(planned), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_attach, initargs=(board,)) as pool:
-        futures: list[Future[Result]] = [pool.submit(_one, i, job, options) for i, job in enumerate(planned)]
+    with ProcessPoolExecutor(min(jobs, len(planned)), mp_context=context, initializer=_attach, initargs=(board,)) as pool:
+        futures: list[Future[Result]] = [pool.submit(_one, i, job, os.getpid()) for i, job in enumerate(planned)]
+        pending: set[Future[Result]] = set(futures)
         try:
-            pending = set(futures)
             while pending:
                 _, pending = wait(pending, timeout=0.2)
                 for i, job in enumerate(planned):
                     if progress is not None and board[2 * i + 1]:
                         progress(job.name, board[2 * i], board[2 * i + 1])
         except KeyboardInterrupt:
+            for child in multiprocessing.active_children():
+                child.terminate()
             pool.shutdown(cancel_futures=True)
             raise
-        return [_outcome(future) for future in futures]
+    return [_outcome(future) for future in futures]
 
 
 def _outcome(future: Future[Result]) -> Result | ClframeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from torch import nn
@@ -104,23 +105,31 @@ def run(
             directory.claim(spec, environment)
             if directory.finished:
                 return directory.load()
-            directory.write_table("subset", evaluator.chosen())
-        written = spec["options"]
-        records, meter = Records(written["strategy"], seed), Meter()
-        checkpoint = Checkpoint(
-            directory.checkpoint if directory is not None else None,
-            spec["identity"],
-            {"strategy": learner, "records": records, "evaluator": evaluator, "meter": meter},
-            seconds=checkpoint_seconds,
-            every=checkpoint_every,
-            progress=None if progress is None else lambda n: progress(n, stream.starts[-1]),
-        )
-        with checkpoint.stoppable():
-            checkpoint.save(walk(stream, learner, evaluator, records, checkpoint))
-        budget = account(learner, network, stream, evaluator, meter)
-    tables = (records.rows(), records.terms(), records.classes())
-    path = directory.path if directory is not None else None
-    result = Result(written["strategy"], written["scenario"], seed, spec, *tables, budget, environment, True, path)
-    if directory is not None:
-        directory.save(result)
+        with directory.alone() if directory is not None else nullcontext():
+            records, meter = Records(spec["options"]["strategy"], seed), Meter()
+            checkpoint = Checkpoint(
+                directory.checkpoint if directory is not None else None,
+                spec["identity"],
+                {"strategy": learner, "records": records, "evaluator": evaluator, "meter": meter},
+                seconds=checkpoint_seconds,
+                every=checkpoint_every,
+                progress=None if progress is None else lambda n: progress(n, stream.starts[-1]),
+            )
+            with checkpoint.stoppable():
+                checkpoint.save(walk(stream, learner, evaluator, records, checkpoint))
+            budget = account(learner, network, stream, evaluator, meter)
+            result = Result(
+                strategy=spec["options"]["strategy"],
+                scenario=spec["options"]["scenario"],
+                seed=seed,
+                spec=spec,
+                rows=records.rows(),
+                terms=records.terms(),
+                classes=records.classes(),
+                budget=budget,
+                environment=environment,
+                path=directory.path if directory is not None else None,
+            )
+            if directory is not None:
+                directory.save(result, evaluator.chosen())
     return result

@@ -18,7 +18,7 @@ from clframe.models import Network
 from clframe.registry import parse
 from clframe.scenarios import Stream
 from clframe.scenarios.catalog import build as build_stream
-from clframe.scenarios.order import Cumulative, Joint
+from clframe.scenarios.order import Cumulative, Joint, Order
 from clframe.seeding import global_state, seed_for, set_global_state
 from clframe.strategies.build import Written
 from clframe.types import Strategy
@@ -28,7 +28,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-ORDERS = {"cumulative": Cumulative(), "joint": Joint()}
+ORDERS: dict[str, Order] = {"cumulative": Cumulative(), "joint": Joint()}
 
 
 def stream(scenario: str | Stream, strategy: Written, seed: int, data_dir: str | None) -> Stream:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,28 @@ class RunDirectory:
                 "Choose another directory with --out, or give the options of the run that is in it."
             )
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process may run here.
+
+        Raises:
+            RunError: another process is at work in this directory.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not a Unix system: no locks, as before
+            yield
+            return
+        with open(self.path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"{str(self.path)!r} must be run by one process at a time; another process is at work in it. "
+                    "Wait until it is done, or stop it."
+                ) from error
+            yield
+
     def spec(self) -> dict[str, Any]:
         """What was asked."""
         return self.read_json("spec.json")
@@ -124,8 +147,9 @@ class RunDirectory:
             temporary.unlink(missing_ok=True)
             raise disk_error(self.path / name, error) from error
 
-    def save(self, result: Result) -> None:
+    def save(self, result: Result, subset: pd.DataFrame) -> None:
         """Write everything that a finished run shows; metrics.json last."""
+        self.write_table("subset", subset)
         for name, frame in zip(TABLES, (result.rows, result.terms, result.classes), strict=True):
             self.write_table(name, frame)
         self.write_json("budget.json", result.budget.as_dict())

@@ -154,7 +154,8 @@ class Train(Protocol):
 class Experience(Protocol):
     """One stretch of the stream: its training side, its test ids, and its walk."""
 
-    index: int
+    @property
+    def index(self) -> int: ...
 
     @property
     def train(self) -> Train: ...
@@ -170,8 +171,11 @@ class Experience(Protocol):
 class Scenario(Protocol):
     """A stream of experiences: a pure function of (source, options, seed)."""
 
-    name: str
-    reveals: Reveals
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reveals(self) -> Reveals: ...
 
     @property
     def experiences(self) -> Sequence[Experience]: ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from clframe.data.lazy import CachedRows, lazy_dataset
 from clframe.data.samples import Array, encode_labels, make_samples
 from clframe.errors import DataError
 from clframe.types import Ids
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -33,7 +38,9 @@ class ImageRows:
         """The images with these ids, uint8 (B, C, H, W)."""
         rows = np.empty((len(ids), *self.form.shape), dtype=np.uint8)
         for row, i in enumerate(ids):
-            rows[row] = _decode(self.paths[int(i)], self.form)
+            file = self.paths[int(i)]
+            with _opened(file) as image:
+                rows[row] = self.form.pixels(image, str(file))
         return rows
 
 
@@ -72,7 +79,7 @@ def from_folder(
     if not path.is_dir():
         raise DataError(f"{path}: must be a folder of images by class; got nothing of the kind. Check the path.")
     train, test = _parts(path)
-    form = _form(path, train, size)
+    form = _form(train, size)
     lists = [train] if test is None else [train, test]
     labels, names = encode_labels([[label for _, label in part] for part in lists], name=name)
     parts = []
@@ -93,10 +100,22 @@ def _parts(path: Path) -> tuple[Labelled, Labelled | None]:
     train = _by_class(path / "train")
     annotated = path / "val" / ANNOTATIONS
     if annotated.is_file():
-        lines = [line.split("\t") for line in annotated.read_text(encoding="utf-8").splitlines() if line]
-        return train, [(path / "val" / "images" / line[0], line[1]) for line in lines]
+        return train, _annotated(annotated)
     test = next((path / folder for folder in TEST_FOLDERS if (path / folder).is_dir()), None)
     return train, None if test is None else _by_class(test)
+
+
+def _annotated(annotations: Path) -> Labelled:
+    """Test files by lines of FILE, CLASS, and more that is not used, separated by tabs."""
+    files = []
+    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split("\t")
+        if len(fields) < 2:
+            raise DataError(
+                f"{annotations}: a line must hold FILE, tab, CLASS; got {line!r} in line {number}. Correct the line."
+            )
+        files.append((annotations.parent / "images" / fields[0], fields[1]))
+    return files
 
 
 def _by_class(path: Path) -> Labelled:
@@ -110,45 +129,32 @@ def _by_class(path: Path) -> Labelled:
     return files
 
 
-def _form(path: Path, files: Labelled, size: Size | None) -> ImageForm:
-    from PIL import Image
-
+def _form(files: Labelled, size: Size | None) -> ImageForm:
+    """The form of all images, from the first of every class."""
     firsts = {label: file for file, label in reversed(files)}
     images = []
     for file in sorted(firsts.values()):
-        try:
-            with Image.open(file) as image:
-                images.append(image)
-        except Exception as error:
-            raise _damaged(file, error) from error
+        with _opened(file) as image:
+            images.append(image)
     return image_form(images, size)
 
 
 def _check_headers(paths: list[Path], form: ImageForm) -> None:
-    from PIL import Image
-
     for file in paths:
-        try:
-            with Image.open(file) as image:
-                form.check(image, str(file))
-        except DataError:
-        raise
-    except Exception as error:
-            raise _damaged(file, error) from error
+        with _opened(file) as image:
+            form.check(image, str(file))
 
 
-def _decode(file: Path, form: ImageForm) -> Array:
-    from PIL import Image
+@contextmanager
+def _opened(file: Path) -> Iterator[Image]:
+    """The image of a file; whatever its reader raises is a DataError."""
+    import PIL.Image
 
     try:
-        with Image.open(file) as image:
-            return form.pixels(image, str(file))
+        with PIL.Image.open(file) as image:
+            yield image
     except DataError:
         raise
     except Exception as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> DataError:
-    state = f"a damaged one ({reason(error)})" if file.is_file() else "nothing at this path"
-    return DataError(f"{file}: must be a readable image; got {state}. Replace or remove the file.")
+        state = f"a damaged one ({reason(error)})" if file.is_file() else "nothing at this path"
+        raise DataError(f"{file}: must be a readable image; got {state}. Replace or remove the file.") from error

@@ -181,7 +181,9 @@ def _decoded(data: Any, column: str, ids: Ids, name: str) -> list[Any]:
     try:
         images = data[ids.tolist()][column]
     except Exception as error:
-        raise DataError(f"{name}: column {column!r} must hold readable images; got {reason(error)}. Write the file again.") from error
+        raise DataError(
+            f"{name}: column {column!r} must hold readable images; got {reason(error)}. Write the file again."
+        ) from error
     wrong = next((i for i, image in zip(ids, images, strict=True) if not isinstance(image, Image.Image)), None)
     if wrong is not None:
         raise DataError(f"{name}: column {column!r} must hold images; got none in row {wrong}. Choose another with image=.")
@@ -245,4 +247,6 @@ def hub_splits(repository: str) -> Any:
     try:
         return datasets.load_dataset(repository)
     except Exception as error:
-        raise DataError(f"{repository}: must be a data set of the Hugging Face hub; got {reason(error)}. Check its name.") from error
+        raise DataError(
+            f"{repository}: must be a data set of the Hugging Face hub; got {reason(error)}. Check its name."
+        ) from error

@@ -48,7 +48,9 @@ class MemmapRows:
             try:
                 self._file = np.load(self.path, mmap_mode="r", allow_pickle=False)
             except Exception as error:
-                raise DataError(f"{self.path}: must be a readable .npy file; got {reason(error)}. Write it with numpy.save.") from error
+                raise DataError(
+                    f"{self.path}: must be a readable .npy file; got {reason(error)}. Write it with numpy.save."
+                ) from error
         return self._file
 
     def read(self, ids: Ids) -> Array:
@@ -136,4 +138,6 @@ def _labels(y: object) -> object:
     try:
         return np.load(y, allow_pickle=False)
     except Exception as error:
-        raise DataError(f"{y}: must be a readable .npy file of labels; got {reason(error)}. Write it with numpy.save.") from error
+        raise DataError(
+            f"{y}: must be a readable .npy file of labels; got {reason(error)}. Write it with numpy.save."
+        ) from error

@@ -56,7 +56,10 @@ def as_array(values: object) -> Array:
     """Whatever holds numbers or strings (torch, numpy, pandas, lists) as numpy."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError("arrays must have rows of one length; got rows of several. Pad or cut them first.") from error
 
 
 def make_samples(

@@ -102,9 +102,12 @@ def read_table(path: Path) -> pa.Table:
         raise DataError(f"{path}: must be a CSV or Parquet file; got nothing at this path. Check the path.")
     try:
         table = pa.parquet.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
+        empty = table.num_rows == 0 or not table.column_names
     except Exception as error:
-        raise DataError(f"{path}: must be a readable CSV or Parquet file; got {reason(error)}. Write the file again.") from error
-    if table.num_rows == 0:
+        raise DataError(
+            f"{path}: must be a readable CSV or Parquet file; got {reason(error)}. Write the file again."
+        ) from error
+    if empty:
         raise DataError(f"{path}: the table must hold at least one row; got 0. Check how the file was written.")
     return table
 

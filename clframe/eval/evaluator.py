@@ -28,7 +28,8 @@ CACHE_BYTES = 1 << 30
 class Testable(Protocol):
     """What the evaluator asks of a scenario."""
 
-    reveals: Reveals
+    @property
+    def reveals(self) -> Reveals: ...
 
     @property
     def experiences(self) -> Sequence[Any]: ...

@@ -152,8 +152,10 @@ class Records:
         """Put back what `state_dict` returned."""
         bits, start = state["bits"].numpy().tobytes(), 0
         self._rows = []
-        for (*counts, subset, length), seconds in zip(state["rows"].tolist(), state["seconds"].tolist(), strict=True):
-            self._rows.append(Row(*counts, SUBSETS[subset], seconds, bits[start : start + length]))
+        for counts, seconds in zip(state["rows"].tolist(), state["seconds"].tolist(), strict=True):
+            n, trained, evaluated, correct, total, subset, length = counts
+            row = Row(n, trained, evaluated, correct, total, SUBSETS[subset], seconds, bits[start : start + length])
+            self._rows.append(row)
             start += length
         self._classes = [ClassRow(*r) for r in state["classes"].tolist()]
         names = state["term_names"]

@@ -61,7 +61,7 @@ class Result:
     @cached_property
     def curves(self) -> Curves:
         """Accuracy over updates and experiences, with the boundaries: what the metrics are functions of."""
-        return Curves.from_rows(self.rows)
+        return Curves.from_rows(self.rows, classes=self.classes, finished=self.finished)
 
     @property
     def updates(self) -> npt.NDArray[np.int64]:
@@ -76,7 +76,7 @@ class Result:
     @cached_property
     def metrics(self) -> Metrics:
         """Every headline metric by name; None where it is not defined."""
-        return Metrics.from_rows(self.rows, self.classes)
+        return Metrics.from_curves(self.curves)
 
     def figure(self) -> Figure:
         """Accuracy of every experience after every measured update, boundaries drawn."""

@@ -30,8 +30,8 @@ def blurry(
 ) -> Stream:
     """As `class_incremental`, but round(m n_k) of the n_k samples of experience k change places with samples of the others.
 
-    Every sample still comes once, experiences keep their sizes, and exactly that many samples of each are foreign. Test sets (and
-    validation sets) stay those of the unmixed experiences.
+    Every sample still comes once, experiences keep their sizes, and exactly that many samples of each are foreign. Test and
+    validation sets stay those of the unmixed experiences.
 
     Args:
         data: a data set or the name of one.

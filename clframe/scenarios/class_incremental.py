@@ -65,7 +65,7 @@ def task_incremental(
     seed: int = 0,
     name: str = "task-incremental",
 ) -> Stream:
-    """As `class_incremental`, with the task label given in training and in the test: the learner knows which group to tell apart.
+    """As `class_incremental`, with the task label given in training and test: the learner knows which group to tell apart.
 
     Example:
         >>> task_incremental("digits").reveals.task_test
@@ -95,8 +95,12 @@ def class_groups(
     """Classes in order, cut into groups."""
     if isinstance(class_order, str):
         if class_order not in ("random", "sorted"):
-            raise bad_option("class_order", "'random', 'sorted' or a list of class ids", class_order, "Give class_order='random'.")
-        order = rng(seed, "class-order").permutation(num_classes).tolist() if class_order == "random" else list(range(num_classes))
+            raise bad_option(
+                "class_order", "'random', 'sorted' or a list of class ids", class_order, "Give class_order='random'."
+            )
+        order = (
+            rng(seed, "class-order").permutation(num_classes).tolist() if class_order == "random" else list(range(num_classes))
+        )
     else:
         order = [int(c) for c in class_order]
         if sorted(order) != list(range(num_classes)):

@@ -117,7 +117,7 @@ class Rotation:
 
 @final
 class ColourShift:
-    """Every domain sees images with its own contrast, brightness and colour cast: out_c = scale[domain, c] x_c + shift[domain, c].
+    """Every domain has its own contrast, brightness and colour cast: out_c = scale[domain, c] x_c + shift[domain, c].
 
     Args:
         scale: factor a domain and channel (D, C).
@@ -134,7 +134,7 @@ class ColourShift:
 
     @classmethod
     def drawn(cls, input_shape: tuple[int, ...], *, domains: int, strength: float, seed: int) -> ColourShift:
-        """Domain 0 is the identity; else scale = exp(strength u), shift_c = strength (v + w_c), with u, v, w_c uniform in [-1, 1].
+        """Domain 0 is the identity; else scale = exp(strength u), shift_c = strength (v + w_c); u, v, w_c uniform in [-1, 1].
 
         Raises:
             DataError: inputs that are no images.

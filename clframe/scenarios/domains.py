@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, final
 
 import numpy as np
@@ -20,7 +21,7 @@ class DomainTransform(Protocol):
     def __len__(self) -> int: ...
 
     def __call__(self, x: Tensor, domain: Tensor) -> Tensor:
-        """Inputs (B, *input), each as its domain (B,), int64, on the CPU, sees it; a sample comes out bit-equal in any batch."""
+        """Inputs (B, *input), each as its domain (B,), int64, on the CPU, sees it; a sample is bit-equal in any batch."""
         ...
 
     def to(self, device: torch.device) -> DomainTransform:
@@ -58,6 +59,11 @@ class Domains:
         self.y: Ids = np.tile(base.y, len(transform))
         self.task: Ids | None = np.repeat(np.arange(len(transform), dtype=np.int64), len(base))
         self.weight: npt.NDArray[np.float32] | None = None if base.weight is None else np.tile(base.weight, len(transform))
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one stored sample: a row of the base source."""
+        return int(getattr(self.base, "sample_bytes", 4 * math.prod(self.input_shape)))
 
     def __len__(self) -> int:
         return len(self.y)

@@ -49,7 +49,9 @@ def explicit(
     """
     data = dataset(data)
     if not isinstance(experiences, Sequence) or isinstance(experiences, str) or not experiences:
-        raise bad_option("experiences", "a list with one mapping an experience", experiences, "Give [{'classes': [0, 1]}, ...].")
+        raise bad_option(
+            "experiences", "a list with one mapping an experience", experiences, "Give [{'classes': [0, 1]}, ...]."
+        )
     by_class = {"train": ids_by_class(data.train), "test": ids_by_class(data.test)}
     segments, tests, tasks = [], [], []
     for k, entry in enumerate(experiences):
@@ -77,7 +79,7 @@ def check_tasks(segments: Sequence[Ids], tasks: Sequence[int], total: int) -> No
         if clash.any():
             raise OptionError(
                 f"a training sample must belong to one task where the task is revealed; got id {int(ids[clash][0])} in task "
-                f"{int(task_of[ids[clash][0]])} and, in experience {k}, in task {task}. Hide the task, or give both the same `task`."
+                f"{int(task_of[ids[clash][0]])} and, in experience {k}, in task {task}. Hide the task, or give both the same."
             )
         task_of[ids] = task
 
@@ -106,7 +108,9 @@ def _ids(where: str, entry: Mapping[str, Any], part: str, source: Source, by_cla
         return ids
     classes = entry.get("classes")
     if not isinstance(classes, Sequence) or isinstance(classes, str) or not classes:
-        raise bad_option(where, f"classes or ids: `classes` or `{part}`", dict(entry), "Give classes: [0, 1], or train and test.")
+        raise bad_option(
+            where, f"classes or ids: `classes` or `{part}`", dict(entry), "Give classes: [0, 1], or train and test."
+        )
     return np.sort(np.concatenate([by_class[_class(f"{where}.classes", c, source)] for c in dict.fromkeys(classes)]))
 
 

@@ -52,8 +52,8 @@ def from_table(
     for value in sorted(train.keys() ^ test.keys(), key=str):
         part = "test" if value in train else "training"
         raise DataError(
-            f"{data.name}: an experience must have training and test rows; got {value!r} in column {column!r} without a {part} row. "
-            "Add rows, or leave the value out."
+            f"{data.name}: an experience must have training and test rows; got {value!r} in column {column!r} without "
+            f"a {part} row. Add rows, or leave the value out."
         )
     values = list(train) if order is None else [_plain(v) for v in order]
     if sorted(values, key=str) != sorted(train, key=str):

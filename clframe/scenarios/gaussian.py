@@ -32,8 +32,8 @@ def gaussian(
 ) -> Stream:
     """Sample i comes at the time t_i = c_i + w z_i, z_i standard normal; the stream is all samples once, sorted by time.
 
-    Neither boundaries nor classes nor tasks are revealed, and there is one pass. The stream is cut into as many equal stretches as
-    there are tasks, only so that evaluation has its places; stretch k carries the test (and validation) set of task k.
+    Neither boundaries nor classes nor tasks are revealed, and there is one pass. The stream is cut into as many equal
+    stretches as there are tasks, only so that evaluation has its places; stretch k has the test (and validation) set of task k.
 
     Args:
         data: a data set or the name of one.
@@ -60,7 +60,9 @@ def gaussian(
         1. Published schedules draw the class of each step and then one of its samples; here every sample comes exactly once.
     """
     if not 0 < width < np.inf:
-        raise bad_option("width", "a positive number of task lengths", width, "Give width=0.5; class-incremental has no overlap.")
+        raise bad_option(
+            "width", "a positive number of task lengths", width, "Give width=0.5; class-incremental has no overlap."
+        )
     if centres not in ("task", "class"):
         raise bad_option("centres", "'task' or 'class'", centres, "Give centres='task'.")
     data = dataset(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -56,6 +57,11 @@ class Joined:
         if any(part.weight is not None for part in parts):
             self.weight = np.concatenate([np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts])
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one stored sample: the largest of the parts."""
+        return max(int(getattr(part, "sample_bytes", 4 * math.prod(self.input_shape))) for part in self.parts)
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -64,12 +70,12 @@ class Joined:
         index = index.cpu()
         starts = torch.from_numpy(self.starts)
         part = torch.bucketize(index, starts[1:], right=True)
-        present = part.unique().tolist()
+        present: list[int] = sorted(set(part.tolist()))
         if len(present) == 1:
             return self.parts[present[0]].fetch(index - starts[present[0]])
         pieces = [(part == p).nonzero().flatten() for p in present]
-        fetched = torch.cat([self.parts[p].fetch(index[w] - starts[p]) for p, w in zip(present, pieces, strict=True)])
-        back = torch.cat(pieces).argsort() if pieces else index
+        fetched: Tensor = torch.cat([self.parts[p].fetch(index[w] - starts[p]) for p, w in zip(present, pieces, strict=True)])
+        back = torch.cat(pieces).argsort()
         return fetched.index_select(0, back.to(fetched.device))
 
     def to(self, device: torch.device) -> Joined:

@@ -28,7 +28,7 @@ def long_tailed(
     seed: int = 0,
     name: str = "long-tailed",
 ) -> Stream:
-    """As `class_incremental`, with n_r = N rho^(-r / (C - 1)) training samples of the class of rank r; the test is balanced as it is.
+    """As `class_incremental`, with n_r = N rho^(-r / (C - 1)) training samples of the class of rank r; the test stays as it is.
 
     Args:
         data: a data set or the name of one.

@@ -67,13 +67,13 @@ def recurring(
 
 def _drawn(num_classes: int, experiences: int, per_experience: int | Sequence[int], seed: int) -> list[list[int]]:
     """Classes of each experience, from a pack that is shuffled anew when it is used up."""
-    if isinstance(per_experience, int):
-        sizes = [per_experience] * count("experiences", experiences)
-    else:
-        sizes = list(per_experience)
+    each = [per_experience] * count("experiences", experiences) if isinstance(per_experience, int) else per_experience
+    sizes = list(each)
     if min(sizes, default=0) < 1 or max(sizes, default=0) > num_classes or sum(sizes) < num_classes:
         rule = f"from 1 to {num_classes} classes an experience and at least {num_classes} in all"
-        raise bad_option("classes_per_experience", rule, per_experience, f"They add up to {sum(sizes)}; every class must come once.")
+        raise bad_option(
+            "classes_per_experience", rule, per_experience, f"They add up to {sum(sizes)}; every class must come once."
+        )
     pack: list[int] = []
     packs = 0
     schedule: list[list[int]] = []

@@ -178,7 +178,7 @@ class Stream:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the data and of every id: two streams with equal fingerprints deliver the same samples in the same order."""
+        """A hash of the data and of every id: streams with equal fingerprints deliver the same samples in the same order."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.data.fingerprint().encode())
         for arrays in (self.segments, self.tests, self.validation):

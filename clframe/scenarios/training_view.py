@@ -70,7 +70,8 @@ class TrainView:
             CompositionError: boundaries are not revealed, so there is no such set.
         """
         ids = self._ids()
-        return ids[torch.randperm(len(ids), generator=generator)[:count].numpy()]
+        chosen: Ids = ids[torch.randperm(len(ids), generator=generator)[:count].numpy()]
+        return chosen
 
     def _ids(self) -> Ids:
         if self.experience is None:

@@ -57,7 +57,7 @@ def build(written: Written, setup: Setup) -> Strategy:
         return _from_words(written, setup)
     if isinstance(written, Part):
         return _learner([written], setup)
-    if isinstance(written, Sequence):
+    if isinstance(written, list | tuple):
         return _learner(written, setup)
     if callable(written):
         return written(setup)

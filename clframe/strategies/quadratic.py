@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def quadratic(parameters: list[Tensor], anchor: list[Tensor], importance: list[Tensor]) -> Tensor:
+def quadratic(parameters: Sequence[Tensor], anchor: list[Tensor], importance: list[Tensor]) -> Tensor:
     """1/2 sum_j importance_j (parameter_j - anchor_j)^2, a scalar.
 
     Its gradient, importance * (parameter - anchor), is known, so autograd keeps no graph through it.
@@ -25,14 +26,14 @@ def quadratic(parameters: list[Tensor], anchor: list[Tensor], importance: list[T
         >>> value.item(), torch.autograd.grad(value, p)[0].item()
         (1.0, 1.0)
     """
-    value: Tensor = _Quadratic.apply(anchor, importance, *parameters)  # type: ignore[no-untyped-call]
+    value: Tensor = _Quadratic.apply(anchor, importance, *parameters)
     return value
 
 
 class _Quadratic(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchor: list[Tensor], importance: list[Tensor], *parameters: Tensor) -> Tensor:
-        moved = torch._foreach_sub(parameters, anchor)
+        moved = torch._foreach_sub(list(parameters), anchor)
         ctx.gradient = torch._foreach_mul(moved, importance)
         return torch.stack([m.flatten() @ g.flatten() for m, g in zip(moved, ctx.gradient, strict=True)]).sum() / 2
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from clframe.data import Dataset, Subset, TensorSource, column, from_arrays, split_test
 from clframe.data.normalise import Affine, fit_affine
 from clframe.errors import DataError, OptionError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
@@ -204,6 +205,7 @@ ERRORS = {
     "nan": (lambda: TensorSource([[0.0], [np.nan]], [0, 1]), "got nan in row 1"),
     "inf": (lambda: TensorSource([[np.inf], [0.0]], [0, 1]), "got inf in row 0"),
     "text": (lambda: TensorSource(np.array([["a"], ["b"]]), [0, 1]), "x must hold numbers"),
+    "ragged": (lambda: TensorSource([[1, 2], [3]], [0, 1]), "rows of one length"),
     "flat": (lambda: TensorSource(np.zeros(4), [0, 1, 0, 1]), r"x must have shape \(N, \.\.\.\)"),
     "weight": (lambda: TensorSource(X, [0, 1, 0, 1], weight=[1, 1, -2, 1]), "got -2 in row 2"),
     "weights": (lambda: TensorSource(X, [0, 1, 0, 1], weight=[1.0]), "x and weight must have the same length"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from clframe.data import huggingface, load, names
 from clframe.errors import ClframeError, DataError, OptionError
 
@@ -169,3 +170,19 @@ def test_import_brings_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_damage_anywhere_in_an_npz_is_a_sentence_or_harmless(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", **ARRAYS)
+    content = (tmp_path / "whole.npz").read_bytes()
+    draw = np.random.default_rng(5)
+    refused = 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[draw.integers(len(content))] ^= int(draw.integers(1, 256))
+        (tmp_path / "damaged.npz").write_bytes(bytes(damaged))
+        try:
+            load("damaged", tmp_path)
+        except DataError as error:
+            refused += "\n" not in str(error)
+    assert refused > 50

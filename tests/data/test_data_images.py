@@ -8,9 +8,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from clframe.data import Dataset, column, from_arrays, from_folder, from_huggingface, load
 from clframe.errors import DataError, OptionError
-from PIL import Image
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
 LABELS = [("ant", "bee")[i % 2] for i in range(20)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from clframe.data import Subset, from_arrays, from_memmap
 from clframe.data.lazy import CachedRows, LazySource
 from clframe.data.memmap import MemmapRows

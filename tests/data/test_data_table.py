@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from clframe.data import column, from_table, load
 from clframe.errors import DataError, OptionError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from clframe.data.transforms import crop_and_flip, random_crop, random_flip
 from clframe.errors import OptionError
 

@@ -128,3 +128,34 @@ def test_a_coarser_plan_can_only_hide_dips(curves: Curves) -> None:
     assert (fine is None) == (rough is None)
     if fine is not None and rough is not None:
         assert fine <= rough
+
+
+@given(runs(), st.sampled_from([None, 1, 3]), st.sampled_from([0.0, 0.1]), st.data())
+@settings(max_examples=100, deadline=None)
+def test_gaps_equal_a_plain_walk_along_each_curve(
+    curves: Curves, horizon: int | None, tolerance: float, data: st.DataObject
+) -> None:
+    holes = curves.accuracy.copy()
+    for row, n in enumerate(curves.times.tolist()):
+        if n not in (0, *curves.ends):
+            holes[row, data.draw(st.integers(0, holes.shape[1] - 1))] = np.nan
+    curves = Curves.from_arrays(curves.times, holes, curves.ends)
+    found = m.gaps(curves, horizon=horizon, tolerance=tolerance)
+    assert len(found) == curves.k * (curves.k - 1) // 2
+    for gap in found:
+        start = curves.ends[gap.boundary]
+        times, values = curves.series(gap.experience, after=start, until=curves.ends[gap.boundary + 1])
+        walk = list(zip(times.tolist(), values.tolist(), strict=True))
+        near = [a for n, a in walk if horizon is None or n - start <= horizon]
+        level = gap.before - tolerance - 1e-12
+        lowest = min(a for _, a in walk)
+        fallen = next(n for n, a in walk if a == lowest)
+        back = [n for n, a in walk if n >= fallen and a >= level]
+        until, area, previous = back[0] if back else times[-1], 0.0, start
+        for n, a in walk:
+            area += max(gap.before - a, 0.0) * (n - previous) if n <= until else 0.0
+            previous = n
+        assert gap.lowest == lowest
+        assert gap.depth == pytest.approx(gap.before - min(near) if near else np.nan, nan_ok=True)
+        assert gap.recovery == (0 if lowest >= level else back[0] - start if back else np.inf)
+        assert gap.area == pytest.approx(area)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,29 +54,65 @@ def gaps(curves: Curves, *, horizon: int | None = None, tolerance: float = 0.0) 
         >>> gaps(dip(), tolerance=0.25)[0].recovery
         2.0
     """
+    t = _measure(curves, horizon, tolerance)
+    return tuple(
+        Gap(j, i, *(float(column[j, i]) for column in (t.before, t.lowest, t.depth, t.recovery, t.area)))
+        for j in range(len(t.depth))
+        for i in range(j + 1)
+    )
+
+
+class _Table(NamedTuple):
+    """The fields of `Gap` (k-1, k-1): a row a boundary, a column an experience; NaN above the diagonal."""
+
+    before: Floats
+    lowest: Floats
+    depth: Floats
+    recovery: Floats
+    area: Floats
+
+    def pairs(self, column: Floats) -> Floats:
+        """One column of the table as a flat array (k(k-1)/2,)."""
+        return column[np.tril_indices(len(column))]
+
+
+def _measure(curves: Curves, horizon: int | None = None, tolerance: float = 0.0) -> _Table:
     if horizon is not None and horizon < 1:
         raise bad_option("horizon", "None or an integer of at least 1 update", horizon, "Give horizon=50.")
     if not 0.0 <= tolerance <= 1.0:
         raise bad_option("tolerance", "an accuracy in [0, 1]", tolerance, "Give tolerance=0.01 for one point.")
-    return tuple(_gap(curves, j, i, horizon, tolerance) for j in range(curves.k - 1) for i in range(j + 1))
+    size = max(curves.k - 1, 0)
+    table = np.full((5, size, size), np.nan)
+    for j in range(size):
+        table[:, j, : j + 1] = _boundary(curves, j, horizon, tolerance)
+    return _Table(*table)
 
 
-def _gap(curves: Curves, boundary: int, experience: int, horizon: int | None, tolerance: float) -> Gap:
-    start, stop = curves.ends[boundary], curves.ends[boundary + 1]
-    before = float(curves.curve_matrix[boundary + 1, experience])
-    times, values = curves.series(experience, after=start, until=stop)
-    near = values[times <= start + horizon] if horizon is not None else values
-    if math.isnan(before) or len(values) == 0:
-        return Gap(boundary, experience, before, math.nan, math.nan, math.nan, math.nan)
-    depth = before - float(near.min()) if len(near) else math.nan
-    bottom = int(values.argmin())
+def _boundary(curves: Curves, j: int, horizon: int | None, tolerance: float) -> Floats:
+    """The five fields (5, j + 1) of every experience before boundary j, all at once."""
+    start, stop = curves.ends[j], curves.ends[j + 1]
+    rows = slice(*np.searchsorted(curves.times, [start, stop], side="right"))
+    times, values = curves.times[rows, None], curves.accuracy[rows, : j + 1]
+    before = curves.curve_matrix[j + 1, : j + 1]
+    known = ~np.isnan(values)
+    filled = np.where(known, values, np.inf)
+    bottom, lowest = filled.argmin(axis=0), filled.min(axis=0)
+    near = filled if horizon is None else filled[times[:, 0] <= start + horizon]
+    deepest = near.min(axis=0, initial=np.inf)
     level = before - tolerance - 1e-12
-    back = bottom + np.flatnonzero(values[bottom:] >= level)
-    last = int(back[0]) if len(back) else len(values) - 1
-    fell = bool(values[bottom] < level)
-    recovery = 0.0 if not fell else float(times[last] - start) if len(back) else math.inf
-    lost = np.maximum(before - values, 0.0) * np.diff(times, prepend=start)
-    return Gap(boundary, experience, before, float(values[bottom]), depth, recovery, float(lost[: last + 1].sum()))
+    at = np.arange(len(times))[:, None]
+    back = known & (values >= level) & (at >= bottom)
+    last = np.where(back.any(axis=0), back.argmax(axis=0), len(times) - 1)
+    recovery = np.where(back.any(axis=0), times[last, 0] - start, np.inf)
+    recovery[lowest >= level] = 0.0
+    evaluated = np.maximum.accumulate(np.where(known, times, start), axis=0)
+    updates = np.diff(evaluated, axis=0, prepend=start)
+    lost = np.where(known, np.maximum(before - values, 0.0) * updates, 0.0)
+    area = np.where(at <= last, lost, 0.0).sum(axis=0)
+    fields = np.stack([before, lowest, before - deepest, recovery, area])
+    fields[1:, np.isnan(before) | np.isinf(lowest)] = np.nan
+    fields[2, np.isinf(deepest)] = np.nan
+    return fields
 
 
 def recovery_table(curves: Curves, tolerance: float = 0.0) -> Floats:
@@ -98,11 +135,7 @@ def recovery_table(curves: Curves, tolerance: float = 0.0) -> Floats:
         1. "First n after the boundary with A >= A_before - epsilon" would be 1 for every gap that opens after the second
            update; the search starts at the lowest point instead.
     """
-    size = max(curves.k - 1, 0)
-    table = np.full((size, size), np.nan)
-    for gap in gaps(curves, tolerance=tolerance):
-        table[gap.boundary, gap.experience] = gap.recovery
-    return table
+    return _measure(curves, tolerance=tolerance).recovery
 
 
 def recovery_time_median(curves: Curves, tolerance: float = 0.0) -> float | None:
@@ -116,8 +149,8 @@ def recovery_time_median(curves: Curves, tolerance: float = 0.0) -> float | None
         >>> recovery_time_median(dip()), recovery_time_median(dip(), tolerance=0.25)
         (None, 2.0)
     """
-    times = [gap.recovery for gap in gaps(curves, tolerance=tolerance)]
-    if not times or any(math.isnan(t) for t in times):
+    times = _recoveries(curves, tolerance)
+    if len(times) == 0 or np.isnan(times).any():
         return None
     median = float(np.median(times))
     return median if math.isfinite(median) else None
@@ -131,7 +164,8 @@ def recovery_time_mean(curves: Curves, tolerance: float = 0.0) -> float | None:
         >>> recovery_time_mean(dip()), recovery_time_mean(dip(), tolerance=0.25)
         (None, 2.0)
     """
-    return mean_or_none([gap.recovery for gap in gaps(curves, tolerance=tolerance) if not math.isinf(gap.recovery)])
+    times = _recoveries(curves, tolerance)
+    return mean_or_none(times[~np.isinf(times)])
 
 
 def recovered_share(curves: Curves, tolerance: float = 0.0) -> float | None:
@@ -142,8 +176,8 @@ def recovered_share(curves: Curves, tolerance: float = 0.0) -> float | None:
         >>> recovered_share(dip()), recovered_share(dip(), tolerance=0.25)
         (0.0, 1.0)
     """
-    times = [gap.recovery for gap in gaps(curves, tolerance=tolerance)]
-    return mean_or_none([t if math.isnan(t) else float(math.isfinite(t)) for t in times])
+    times = _recoveries(curves, tolerance)
+    return mean_or_none(np.where(np.isnan(times), np.nan, np.isfinite(times)))
 
 
 def gap_depth(curves: Curves, horizon: int | None = None) -> float | None:
@@ -162,7 +196,8 @@ def gap_depth(curves: Curves, horizon: int | None = None) -> float | None:
 
     Reference: none published.
     """
-    return mean_or_none([gap.depth for gap in gaps(curves, horizon=horizon)])
+    table = _measure(curves, horizon)
+    return mean_or_none(table.pairs(table.depth))
 
 
 def gap_area(curves: Curves, tolerance: float = 0.0) -> float | None:
@@ -178,7 +213,8 @@ def gap_area(curves: Curves, tolerance: float = 0.0) -> float | None:
 
     Reference: none published.
     """
-    return mean_or_none([gap.area for gap in gaps(curves, tolerance=tolerance)])
+    table = _measure(curves, tolerance=tolerance)
+    return mean_or_none(table.pairs(table.area))
 
 
 def relative_dip(curves: Curves) -> float | None:
@@ -200,3 +236,8 @@ def relative_dip(curves: Curves) -> float | None:
         _, values = curves.series(i, after=curves.ends[i])
         dips.append((known - float(values.min())) / known if known > 0 and len(values) else math.nan)
     return mean_or_none(dips)
+
+
+def _recoveries(curves: Curves, tolerance: float) -> Floats:
+    table = _measure(curves, tolerance=tolerance)
+    return table.pairs(table.recovery)

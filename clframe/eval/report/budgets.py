@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,31 +20,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One thing that costs: its title, where it stands in a `Budget`, how it prints, whether a machine measured it."""
+    """One thing that costs: its title, where it stands in a `Budget`, how it prints.
+
+    `measured` values depend on the machine; `terse` columns are shown on a terminal too.
+    """
 
     title: str
     value: Callable[[Budget], float]
     text: Callable[[float], str]
     measured: bool = False
+    terse: bool = True
 
 
 COLUMNS = (
     Column("bytes kept", lambda b: float(b.total_bytes), lambda v: fmt.scaled(v, "B")),
-    Column("training FLOPs", lambda b: float(b.train_flops), lambda v: fmt.scaled(v, "FLOP")),
+    Column("training FLOPs", lambda b: float(b.train_flops), lambda v: fmt.scaled(v)),
     Column("passes", lambda b: b.passes, lambda v: f"{v:.3g}"),
-    Column("updates", lambda b: float(b.updates), lambda v: f"{v:,.0f}"),
-    Column("evaluation FLOPs", lambda b: float(b.eval_flops), lambda v: fmt.scaled(v, "FLOP")),
+    Column("updates", lambda b: float(b.updates), lambda v: f"{v:,.0f}", terse=False),
+    Column("evaluation FLOPs", lambda b: float(b.eval_flops), lambda v: fmt.scaled(v)),
     Column("training time", lambda b: b.train_seconds, fmt.seconds, measured=True),
     Column("evaluation time", lambda b: b.eval_seconds, fmt.seconds, measured=True),
-    Column("CPU time", lambda b: b.cpu_seconds, fmt.seconds, measured=True),
-    Column("peak memory", lambda b: float(b.peak_bytes), lambda v: fmt.scaled(v, "B"), measured=True),
+    Column("CPU time", lambda b: b.cpu_seconds, fmt.seconds, measured=True, terse=False),
+    Column("peak memory", lambda b: float(b.peak_bytes), lambda v: fmt.scaled(v, "B"), measured=True, terse=False),
     Column("tuning trials", lambda b: float(b.tuning_trials), lambda v: f"{v:,.0f}"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One strategy in one scenario: mean over seeds of each column, and how many times the cheapest strategy's."""
+    """One strategy in one scenario: mean over seeds of each column, and the ratio to the cheapest where unequal."""
 
     scenario: str
     strategy: str
@@ -65,10 +69,9 @@ def spent(results: Results) -> list[Spent]:
         means = {
             s: tuple(float(np.mean([c.value(r.budget) for r in usable(here.of(s))])) for c in COLUMNS) for s in here.strategies
         }
-        cheapest = [min(column) for column in zip(*means.values(), strict=True)]
-        several = len(means) > 1
+        columns = list(zip(*means.values(), strict=True))
         for s, values in means.items():
-            ratios = tuple(fmt.ratio(v, low) if several else "" for v, low in zip(values, cheapest, strict=True))
+            ratios = tuple(fmt.ratio(v, min(c)) if _unequal(c) else "" for v, c in zip(values, columns, strict=True))
             rows.append(Spent(scenario, s, values, ratios))
     return rows
 
@@ -83,20 +86,29 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def text(results: Results) -> Table:
-    """The budget table for a terminal (rich)."""
+    """The budget table for a terminal (rich), without the columns that matter least; it fits into 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="budget of a run", caption=equal(results), caption_justify="left", title_justify="left")
+    shown = [i for i, c in enumerate(COLUMNS) if c.terse]
+    table = Table(
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, caption=equal(results), caption_justify="left"
+    )
     several = len(results.scenarios) > 1
     if several:
-        table.add_column("scenario")
-    table.add_column("strategy")
-    for column in COLUMNS:
-        table.add_column(column.title, justify="right")
+        table.add_column("scenario", overflow="fold")
+    table.add_column("strategy", overflow="fold", min_width=8)
+    for i in shown:
+        words = COLUMNS[i].title.split()
+        table.add_column("\n".join(words), justify="right", min_width=max(map(len, words)))
     for row in spent(results):
         head = [row.scenario, row.strategy] if several else [row.strategy]
-        table.add_row(*head, *(f"{t} {r}".strip() for t, r in zip(row.texts, row.ratios, strict=True)))
+        table.add_row(*head, *(f"{row.texts[i]}\n{row.ratios[i]}".strip() for i in shown))
     return table
+
+
+def _unequal(values: Sequence[float]) -> bool:
+    return max(values) > 1.05 * min(values)
 
 
 def equal(results: Results) -> str:
@@ -105,10 +117,12 @@ def equal(results: Results) -> str:
     for position, column in enumerate(COLUMNS):
         for scenario in results.scenarios:
             values = [s.values[position] for s in spent(results.of(scenario=scenario))]
-            if column.measured or column.title == "evaluation FLOPs" or max(values) <= 1.05 * min(values):
+            if column.measured or column.title == "evaluation FLOPs" or not _unequal(values):
                 continue
             times = fmt.ratio(max(values), min(values)).lstrip("×")
-            unequal.append((column.title, f"{column.title} differ up to {times} times" if times else f"{column.title} differ"))
+            unequal.append(
+                (column.title, f"{column.title} differ by up to {times} times" if times else f"{column.title} differ")
+            )
     if len(results.strategies) < 2:
         return "One strategy: nothing to compare."
     if not unequal:

@@ -65,12 +65,12 @@ def summary(value: Summary) -> str:
     return number(value.mean) if half is None or value.mean is None else f"{number(value.mean)} ± {number(half)}"
 
 
-def scaled(value: float | None, unit: str) -> str:
+def scaled(value: float | None, unit: str = "") -> str:
     """Three digits with a decimal prefix.
 
     Example:
-        >>> scaled(1_234_567, "B"), scaled(0, "B"), scaled(12.0, "FLOP"), scaled(2.5e12, "FLOP")
-        ('1.23 MB', '0 B', '12 FLOP', '2.50 TFLOP')
+        >>> scaled(1_234_567, "B"), scaled(0, "B"), scaled(12.0), scaled(2.5e12)
+        ('1.23 MB', '0 B', '12', '2.50 T')
     """
     if value is None:
         return DASH
@@ -78,7 +78,7 @@ def scaled(value: float | None, unit: str) -> str:
         if abs(value) >= size:
             scale = value / size
             return f"{scale:.{2 if scale < 10 else 1 if scale < 100 else 0}f} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+    return f"{value:.3g} {unit}".strip()
 
 
 def seconds(value: float | None) -> str:

@@ -16,7 +16,7 @@ from clframe.errors import bad_option
 from clframe.eval.metrics import METRICS
 from clframe.eval.report import budgets, plots, style, tables, words
 from clframe.eval.report import format as fmt
-from clframe.eval.report.classes import ClassTable, class_table
+from clframe.eval.report.classes import class_table
 from clframe.eval.report.series import Track, centre, track
 from clframe.eval.result import Results
 
@@ -54,7 +54,7 @@ def write(results: Results, path: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(page)
         os.chmod(name, 0o644)
         os.replace(name, target)
@@ -76,12 +76,13 @@ def render(results: Results) -> str:
     dark: dict[str, str] = {}
     for count in range(1, most + 1):
         dark |= style.dark_colours(count)
-    sections = [section(results.of(scenario=s), f"s{i}", dark) for i, s in enumerate(results.scenarios)]
+    order = results.strategies
+    sections = [section(results.of(scenario=s), f"s{i}", order, dark) for i, s in enumerate(results.scenarios)]
     return _template().render(
         title=f"{', '.join(results.scenarios)}: {', '.join(style.short_names(results.strategies, 40))}",
         results=results,
         sections=sections,
-        glossary=glossary(results),
+        glossary=glossary(),
         style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
         dark=dark,
         swatch=_swatch,
@@ -100,21 +101,22 @@ def _template() -> Template:
     return environment.from_string((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
 
 
-def section(results: Results, key: str, dark: dict[str, str]) -> dict[str, Any]:
-    """Everything that the template shows of one scenario."""
+def section(results: Results, key: str, order: list[str], dark: dict[str, str]) -> dict[str, Any]:
+    """Everything that the template shows of one scenario; `order` gives the strategies their colours in the whole report."""
     tracks = [track(tables.usable(results.of(s)), s) for s in results.strategies]
     chance = words.chance(results)
-    zooms = list(_zooms(results, key, chance, dark))
+    zooms = list(_zooms(results, key, chance, order, dark))
     return {
         "key": key,
+        "colour": {s: i for i, s in enumerate(order)},
         "name": results.scenarios[0],
         "facts": [words.seeds(results), words.size(results), words.plan(results), tables.tuning(results)],
         "notices": words.notices(results),
         "lines": tables.lines(results),
         "titles": [(METRICS[m].description, tables.title(m)) for m in tables.HEADLINE],
-        "footnote": tables.footnote(results),
-        "stories": [(i, s, words.story(results.of(s))) for i, s in enumerate(results.strategies)],
-        "comparison": _comparison(tracks, key, chance, dark),
+        "footnote": tables.footnote(results, best="bold"),
+        "stories": [(s, words.story(results.of(s))) for s in results.strategies],
+        "comparison": _comparison(tracks, key, chance, order, dark),
         "curves": [_curves(t, key, i, chance, dark) for i, t in enumerate(tracks)],
         "bands": max(t.seeds for t in tracks) > 1,
         "images": tracks[0].experiences > plots.LINES,
@@ -122,7 +124,7 @@ def section(results: Results, key: str, dark: dict[str, str]) -> dict[str, Any]:
         "zooms": zooms[:ZOOMS],
         "more_zooms": zooms[ZOOMS:],
         "matrices": [_matrix(results.of(s), key, i, dark) for i, s in enumerate(results.strategies)],
-        "time": _picture(plots.time_figure(results), f"{key}time", "Seconds in training and evaluation", "", dark),
+        "time": _picture(plots.time_figure(results, order), f"{key}time", "Seconds in training and evaluation", "", dark),
         "budget": budgets.spent(results),
         "budget_columns": budgets.COLUMNS,
         "equal": budgets.equal(results),
@@ -142,10 +144,10 @@ def _picture(fig: Figure, key: str, label: str, caption: str, dark: dict[str, st
     return Picture(style.svg(fig, key, label, dark), caption)
 
 
-def _comparison(tracks: list[Track], key: str, chance: float | None, dark: dict[str, str]) -> tuple[str, str]:
+def _comparison(tracks: list[Track], key: str, chance: float | None, order: list[str], dark: dict[str, str]) -> tuple[str, str]:
     label = "Mean accuracy over the experiences seen so far, every strategy"
-    wide = style.svg(plots.comparison_figure(tracks, chance, width=760), f"{key}wide", label, dark)
-    narrow = style.svg(plots.comparison_figure(tracks, chance), f"{key}narrow", label, dark)
+    wide = style.svg(plots.comparison_figure(tracks, chance, order, width=760), f"{key}wide", label, dark)
+    narrow = style.svg(plots.comparison_figure(tracks, chance, order), f"{key}narrow", label, dark)
     return wide, narrow
 
 
@@ -154,9 +156,9 @@ def _curves(t: Track, key: str, position: int, chance: float | None, dark: dict[
     return _picture(fig, f"{key}c{position}", f"Accuracy of every experience, {t.strategy}", t.strategy, dark)
 
 
-def _zooms(results: Results, key: str, chance: float | None, dark: dict[str, str]) -> Iterator[Picture]:
+def _zooms(results: Results, key: str, chance: float | None, order: list[str], dark: dict[str, str]) -> Iterator[Picture]:
     for boundary in range(max(r.curves.k for r in results)):
-        fig = plots.boundary_figure(results, boundary, chance)
+        fig = plots.boundary_figure(results, boundary, chance, order)
         if fig is not None:
             before = "experience 0" if boundary == 0 else f"experiences 0–{boundary}"
             caption = f"experience {boundary + 1} begins · accuracy on {before}"
@@ -172,15 +174,14 @@ def _matrix(results: Results, key: str, position: int, dark: dict[str, str]) -> 
 
 
 def _all_metrics(results: Results) -> list[tuple[str, str, list[tables.Cell]]]:
-    names = [m for m in METRICS if hasattr(results[0].metrics, m)]
-    rows = tables.lines(results, names)
-    return [(tables.title(m), METRICS[m].description, [r.cells[m] for r in rows]) for m in names]
+    rows = tables.lines(results, list(METRICS))
+    return [(tables.title(m), METRICS[m].description, [r.cells[m] for r in rows]) for m in METRICS]
 
 
-def glossary(results: Results) -> list[tuple[str, str, str]]:
+def glossary() -> list[tuple[str, str, str]]:
     """(name, direction in words, explanation) of every metric, the headline ones first."""
     direction = {1: "higher is better", -1: "lower is better", 0: ""}
-    names = [*tables.HEADLINE, *(m for m in METRICS if m not in tables.HEADLINE and hasattr(results[0].metrics, m))]
+    names = [*tables.HEADLINE, *(m for m in METRICS if m not in tables.HEADLINE)]
     return [(fmt.metric_name(m), direction[tables.direction(m)], METRICS[m].description) for m in names]
 
 
@@ -212,6 +213,3 @@ def settings(values: list[dict[str, Any]], names: list[str]) -> Settings:
         each = [dict.fromkeys(f.get(key, fmt.DASH) for f, n in zip(flat, names, strict=True) if n == s) for s in strategies]
         differing.append((key, [", ".join(e) for e in each]))
     return Settings(common, differing, strategies)
-
-
-__all__ = ["ClassTable", "Picture", "Settings", "glossary", "render", "section", "settings", "write"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LINES = 12
 """Up to this many experiences each gets a line and its cells get numbers; beyond it, colours."""
+BANDS = 4
+"""Up to this many strategies in one figure are drawn with a band over seeds."""
 _POINTS = 6_000
 
 
@@ -24,7 +26,7 @@ def curves_figure(result: Result | Results | Track, chance: float | None = None,
     """Accuracy of every experience after every measured update, from the first update that trained it; boundaries drawn.
 
     Args:
-        result: a run, the runs of one strategy (mean over seeds, with a band from the lowest to the highest seed), or a `Track`.
+        result: a run; the runs of one strategy (mean over seeds, band from the lowest to the highest seed); or a `Track`.
         chance: accuracy of guessing, drawn as a dotted line; None draws none.
         width: width in pixels.
 
@@ -52,12 +54,21 @@ def curves_figure(result: Result | Results | Track, chance: float | None = None,
         last = _line(ax, curves.times, values, buckets, colour, "-")
         if last is not None:
             ends.append((last, str(i), colour))
-    _end_labels(ax, ends)
+    style.end_labels(ax, ends)
     return fig
 
 
-def comparison_figure(tracks: Sequence[Track], chance: float | None = None, width: float = style.WIDTH) -> Figure:
-    """Mean accuracy over the experiences seen so far, after every measured update, all strategies."""
+def comparison_figure(
+    tracks: Sequence[Track], chance: float | None = None, order: Sequence[str] = (), width: float = style.WIDTH
+) -> Figure:
+    """Mean accuracy over the experiences seen so far, after every measured update, all strategies.
+
+    Args:
+        tracks: one a strategy; up to four get a band from the lowest to the highest seed.
+        chance: accuracy of guessing, drawn as a dotted line; None draws none.
+        order: all strategies of the report, so that each has one colour throughout.
+        width: width in pixels.
+    """
     narrow = width <= style.WIDTH
     names = style.short_names([t.strategy for t in tracks])
     fig = style.figure(width, 260 if narrow else 320)
@@ -66,49 +77,52 @@ def comparison_figure(tracks: Sequence[Track], chance: float | None = None, widt
     style.accuracy_axis(ax)
     _chance(ax, chance)
     ends: list[tuple[float, str, str]] = []
-    for position, (t, name) in enumerate(zip(tracks, names, strict=True)):
-        colour, dash = style.strategy_style(position)
-        last = _line(ax, t.times, t.over_seen, 120 if narrow else 220, colour, dash)
+    for t, name in zip(tracks, names, strict=True):
+        colour, dash = style.strategy_style((order or [t.strategy for t in tracks]).index(t.strategy))
+        last = _line(ax, t.times, t.over_seen, 120 if narrow else 220, colour, dash, band=len(tracks) <= BANDS)
         if last is not None:
             ends.append((last, name, colour))
-    _end_labels(ax, ends)
+    style.end_labels(ax, ends)
     return fig
 
 
-def boundary_figure(results: Results, boundary: int, chance: float | None = None, width: float = style.WIDTH) -> Figure | None:
+def boundary_figure(
+    results: Results, boundary: int, chance: float | None = None, order: Sequence[str] = (), width: float = style.WIDTH
+) -> Figure | None:
     """Mean accuracy on the previous experiences around one boundary, all strategies, with the depth of the fall.
 
     Args:
         results: runs of one scenario.
         boundary: 0 is the end of the first stretch of training.
-        chance: accuracy of guessing.
+        chance: accuracy of guessing, drawn as a dotted line; None draws none.
+        order: all strategies of the report, so that each has one colour throughout.
         width: width in pixels.
 
     Returns:
         The figure, or None where no run went past this boundary or nothing was measured there.
     """
-    every = [r.curves for r in results]
-    before, after = reach(every)
-    names = style.short_names(results.strategies)
+    before, after = reach([r.curves for r in results])
+    found = {s: window([r.curves for r in results.of(s)], boundary, before, after) for s in results.strategies}
+    windows = {s: w for s, w in found.items() if w is not None}
+    if not windows:
+        return None
+    names = dict(zip(results.strategies, style.short_names(results.strategies), strict=True))
     fig = style.figure(width, 220)
-    ax = style.axes(fig, right=12 + 6.2 * (max(map(len, names)) + 6))
+    ax = style.axes(fig, right=12 + 6.2 * (max(map(len, names.values())) + 6))
     style.accuracy_axis(ax)
-    ax.set_xlim(-before, after)
+    ax.set_xlim(min(w.offsets[0] for w in windows.values()), max(w.offsets[-1] for w in windows.values()))
     ax.set_xlabel("updates since the boundary", color=style.SOFT, fontsize=10)
     ax.axvline(0, color=style.SOFT, linewidth=1)
     _chance(ax, chance)
     ends: list[tuple[float, str, str]] = []
-    for position, (strategy, name) in enumerate(zip(results.strategies, names, strict=True)):
-        seen = window([r.curves for r in results.of(strategy)], boundary, before, after)
-        if seen is None:
-            continue
-        colour, dash = style.strategy_style(position)
-        last = _line(ax, seen.offsets, seen.accuracy, 80, colour, dash)
+    for strategy, seen in windows.items():
+        colour, dash = style.strategy_style((order or results.strategies).index(strategy))
+        last = _line(ax, seen.offsets, seen.accuracy, 80, colour, dash, band=len(windows) <= BANDS)
         if last is not None:
-            fall = f"{name} −{seen.depth:.2f}" if seen.depth >= 0.005 else f"{name} 0"
-            ends.append((last, fall, colour))
-    _end_labels(ax, ends)
-    return fig if ends else None
+            fall = f"−{seen.depth:.2f}" if seen.depth >= 0.005 else "0"
+            ends.append((last, f"{names[strategy]} {fall}", colour))
+    style.end_labels(ax, ends)
+    return fig
 
 
 def matrix_figure(matrix: Floats, width: float = style.WIDTH) -> Figure:
@@ -147,7 +161,7 @@ def matrix_figure(matrix: Floats, width: float = style.WIDTH) -> Figure:
     return fig
 
 
-def time_figure(results: Results, width: float = style.WIDTH) -> Figure:
+def time_figure(results: Results, order: Sequence[str] = (), width: float = style.WIDTH) -> Figure:
     """Seconds in training and in evaluation, mean over seeds, one bar a strategy."""
     names = style.short_names(results.strategies)
     fig = style.figure(width, 30 + 34 * len(names))
@@ -156,12 +170,12 @@ def time_figure(results: Results, width: float = style.WIDTH) -> Figure:
     budgets = [[r.budget for r in results.of(s)] for s in results.strategies]
     train = [float(np.mean([b.train_seconds for b in group])) for group in budgets]
     measure = [float(np.mean([b.eval_seconds for b in group])) for group in budgets]
-    for y, (name, a, b) in enumerate(zip(names, train, measure, strict=True)):
-        colour, _ = style.strategy_style(y)
+    for y, (strategy, name, a, b) in enumerate(zip(results.strategies, names, train, measure, strict=True)):
+        colour, _ = style.strategy_style((order or results.strategies).index(strategy))
         ax.barh(y, a, height=0.42, color=colour)
         ax.barh(y, b, left=a, height=0.42, facecolor=colour, alpha=0.35)
         text = f"{name}: {_seconds(a)} training + {_seconds(b)} evaluation"
-        ax.text(0, y - 0.3, text, color=style.INK, fontsize=10, va="bottom")
+        ax.text(0, y - 0.3, text, color=style.INK, fontsize=10, va="bottom", parse_math=False)
     ax.set_ylim(len(names) - 0.6, -0.85)
     ax.set_xlim(0, max([a + b for a, b in zip(train, measure, strict=True)] + [1e-9]))
     ax.set_yticks([])
@@ -180,13 +194,13 @@ def _as_track(result: Result | Results | Track) -> Track:
     return track(results, results.strategies[0])
 
 
-def _line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: style.Dash) -> float | None:
-    """Draw the mean over seeds (S, T) and the band from the lowest to the highest seed; return the last mean."""
+def _line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: style.Dash, band: bool = True) -> float | None:
+    """Draw the mean over seeds (S, T) and, if wanted, the band from the lowest to the highest seed; return the last mean."""
     mean = centre(values)
     kept = thin(x, mean, buckets)
     if not len(kept):
         return None
-    if values.shape[0] > 1:
+    if band and values.shape[0] > 1:
         known = ~np.isnan(mean)
         low, high = np.full(len(x), np.nan), np.full(len(x), np.nan)
         low[known], high[known] = np.nanmin(values[:, known], axis=0), np.nanmax(values[:, known], axis=0)
@@ -194,32 +208,6 @@ def _line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: 
         ax.fill_between(x[edge], low[edge], high[edge], color=colour, alpha=0.16, linewidth=0)
     ax.plot(x[kept], mean[kept], color=colour, linewidth=1.4, linestyle=dash, solid_joinstyle="round")
     return float(mean[kept[-1]])
-
-
-def _end_labels(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Names at the right ends of lines, moved apart, each tied to its line."""
-    if not ends:
-        return
-    pixels = ax.get_position().height * ax.figure.get_size_inches()[1] * 72  # type: ignore[union-attr]
-    places = style.spread([y for y, _, _ in ends], gap=11.5 * 1.04 / pixels, low=0.0, high=1.0)
-    for place, (y, text, colour) in zip(places, ends, strict=True):
-        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0}
-        ax.annotate(
-            text,
-            (1, y),
-            xytext=(1 + 9 / _pixels_wide(ax), place),
-            xycoords=("axes fraction", "data"),
-            textcoords=("axes fraction", "data"),
-            color=colour,
-            fontsize=10,
-            va="center",
-            arrowprops=arrow,
-            annotation_clip=False,
-        )
-
-
-def _pixels_wide(ax: Axes) -> float:
-    return float(ax.get_position().width * ax.figure.get_size_inches()[0] * 72)  # type: ignore[union-attr]
 
 
 def _update_axis(ax: Axes, curves: Track) -> None:
@@ -230,8 +218,9 @@ def _update_axis(ax: Axes, curves: Track) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.set_xlabel("updates", color=style.SOFT, fontsize=10)
+    few = curves.experiences <= LINES
     for start, _ in curves.stretches[1:]:
-        ax.axvline(start, color=style.SOFT, linewidth=0.7 if len(curves.ends) <= LINES else 0.3)
+        ax.axvline(start, color=style.SOFT if few else style.GRID, linewidth=0.7 if few else 0.5, zorder=0.5)
 
 
 def _header(ax: Axes, curves: Track, colours: Sequence[str]) -> None:
@@ -271,8 +260,16 @@ def _cells(ax: Axes, matrix: Floats) -> None:
         box = Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=style.CELL, linewidth=0)
         box.set_alpha(0.04 + 0.96 * float(value))
         ax.add_patch(box)
-        colour = "#ffffff" if value > 0.55 else style.INK
-        ax.text(column, row, f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0", color=colour, fontsize=10, ha="center", va="center")
+        colour = "#ffffff" if value > 0.78 else style.INK
+        ax.text(
+            column,
+            row,
+            f"{value:.2f}".lstrip("0") if value < 0.995 else "1.0",
+            color=colour,
+            fontsize=10,
+            ha="center",
+            va="center",
+        )
 
 
 def _chance(ax: Axes, chance: float | None) -> None:

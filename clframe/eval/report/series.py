@@ -37,12 +37,12 @@ class Track:
     @property
     def seeds(self) -> int:
         """S, number of seeds."""
-        return self.accuracy.shape[0]
+        return int(self.accuracy.shape[0])
 
     @property
     def experiences(self) -> int:
         """N, number of experiences."""
-        return self.accuracy.shape[2]
+        return int(self.accuracy.shape[2])
 
     @property
     def stretches(self) -> list[tuple[float, float]]:
@@ -85,7 +85,8 @@ def _stretch(curves: Curves, reference: Floats) -> Floats:
         return times
     last = float(curves.ends[-1])
     inside = np.interp(times, [0.0, *curves.ends], [0.0, *reference[: curves.k]])
-    return np.where(times > last, times - last + reference[curves.k - 1], inside)
+    after: Floats = np.where(times > last, times - last + reference[curves.k - 1], inside)
+    return after
 
 
 def _onto(grid: Floats, times: Floats, accuracy: Floats) -> Floats:
@@ -116,13 +117,17 @@ class Window:
 
 
 def window(curves: Sequence[Curves], boundary: int, before: int, after: int) -> Window | None:
-    """The window [|T_k| - before, |T_k| + after] around boundary k (from 0), over the runs that went past it."""
+    """The window [|T_k| - before, |T_k| + after] around boundary k (from 0), over the runs that went past it.
+
+    It ends with the next experience, at the latest, and where the shortest of the runs ends.
+    """
     pieces: list[tuple[Floats, Floats]] = []
     for c in curves:
         if boundary >= c.k:
             continue
         offsets = c.times.astype(np.float64) - c.ends[boundary]
-        inside = (offsets >= -before) & (offsets <= after)
+        following = c.ends[boundary + 1] if boundary + 1 < c.k else c.times[-1]
+        inside = (offsets >= -before) & (offsets <= min(after, following - c.ends[boundary]))
         values = _mean(c.accuracy[inside][:, : boundary + 1], axis=1)
         known = ~np.isnan(values)
         x, y = offsets[inside][known], values[known]
@@ -131,6 +136,7 @@ def window(curves: Sequence[Curves], boundary: int, before: int, after: int) -> 
     if not pieces:
         return None
     offsets = np.unique(np.concatenate([x for x, _ in pieces]))
+    offsets = offsets[(offsets >= max(x[0] for x, _ in pieces)) & (offsets <= min(x[-1] for x, _ in pieces))]
     accuracy = np.stack([np.interp(offsets, x, y, left=np.nan, right=np.nan) for x, y in pieces])
     depth = float(np.mean([y[x == 0][0] - y[x >= 0].min() for x, y in pieces]))
     return Window(offsets, accuracy, depth)
@@ -175,7 +181,8 @@ def _mean(values: Floats, axis: int) -> Floats:
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def centre(values: Floats) -> Floats:

@@ -60,7 +60,7 @@ def figure(width: float = WIDTH, height: float = 240) -> Figure:
     """An empty figure of this size in CSS pixels, without pyplot's global state."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width / 72, height / 72), layout="none")
+    return Figure(figsize=(width / 72, height / 72))
 
 
 def axes(fig: Figure, left: float = 34, right: float = 12, top: float = 12, bottom: float = 34) -> Axes:
@@ -116,6 +116,32 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return result
 
 
+def end_labels(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Names at the right ends of lines, moved apart, each tied to its line.
+
+    Args:
+        ax: axes with accuracies from 0 to 1.
+        ends: (last value, text, colour) of each line.
+    """
+    width, height = ax.get_window_extent().width, ax.get_window_extent().height
+    pixel = 72 / ax.figure.dpi
+    places = spread([round(y * 40) / 40 for y, _, _ in ends], gap=12 / (height * pixel), low=0.0, high=1.0)
+    for place, (y, text, colour) in zip(places, ends, strict=True):
+        ax.annotate(
+            text,
+            (1, y),
+            xytext=(1 + 9 / (width * pixel), place),
+            xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            color=colour,
+            fontsize=_FONT_SIZE,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            annotation_clip=False,
+            parse_math=False,
+        )
+
+
 def short_names(names: Sequence[str], width: int = 16) -> list[str]:
     """Names short enough for a label and still all different.
 
@@ -147,7 +173,7 @@ def svg(fig: Figure, key: str, label: str, dark: dict[str, str]) -> str:
     buffer = io.StringIO()
     none = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": key, "svg.fonttype": "none", "svg.image_inline": True}):
-        FigureCanvasSVG(fig).print_svg(buffer, metadata=none)
+        FigureCanvasSVG(fig).print_svg(buffer, metadata=none)  # type: ignore[no-untyped-call]
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     body = text[text.index(">") + 1 :]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clframe.errors import unknown_name
-from clframe.eval.metrics import METRICS
+from clframe.eval.metrics import METRICS, compute
 from clframe.eval.report import format as fmt
-from clframe.eval.result import Results
+from clframe.eval.result import Result, Results
 from clframe.eval.statistics import Summary, summarise
 
 if TYPE_CHECKING:
@@ -44,14 +44,32 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One strategy in one scenario: a row of the headline table."""
+    """One strategy in one scenario: a row of the headline table.
+
+    Attributes:
+        scenario: its name.
+        strategy: its name.
+        cells: one a metric.
+        seeds: runs that the cells are made of.
+        unfinished: unfinished runs of the strategy.
+        partial: whether none of its runs finished, so that the cells describe unfinished ones.
+        seconds: training and evaluation time of a run.
+    """
 
     scenario: str
     strategy: str
     cells: dict[str, Cell]
     seeds: int
     unfinished: int
+    partial: bool
     seconds: Summary
+
+    @property
+    def remark(self) -> str:
+        """What became of unfinished runs; they count only where no run of the strategy finished."""
+        if not self.unfinished:
+            return ""
+        return "unfinished" if self.partial else f"+ {self.unfinished} unfinished"
 
 
 def usable(results: Results) -> Results:
@@ -73,20 +91,21 @@ def lines(results: Results, metrics: Sequence[str] = HEADLINE) -> list[Line]:
     for scenario in results.scenarios:
         here = results.of(scenario=scenario)
         groups = {s: here.of(s) for s in here.strategies}
-        columns = {m: _column({s: usable(g) for s, g in groups.items()}, m) for m in metrics}
+        columns = {m: _column(groups, m) for m in metrics}
         for strategy, group in groups.items():
             seconds = summarise([r.budget.train_seconds + r.budget.eval_seconds for r in usable(group)])
             unfinished = sum(not r.finished for r in group)
             cells = {m: columns[m][strategy] for m in metrics}
-            found.append(Line(scenario, strategy, cells, len(usable(group)), unfinished, seconds))
+            found.append(Line(scenario, strategy, cells, len(usable(group)), unfinished, unfinished == len(group), seconds))
     return found
 
 
 def _column(groups: dict[str, Results], metric: str) -> dict[str, Cell]:
-    """One metric of every strategy; the best mean marked, and those that its interval cannot be told from."""
-    sums = {s: summarise([getattr(r.metrics, metric) for r in g]) for s, g in groups.items()}
+    """One metric of every strategy, marked: the best mean among finished runs, and intervals that overlap with its own."""
+    sums = {s: summarise([value(r, metric) for r in usable(g)]) for s, g in groups.items()}
+    finished = {s for s, g in groups.items() if any(r.finished for r in g)}
     sign = direction(metric)
-    means = {s: sign * x.mean for s, x in sums.items() if x.mean is not None}
+    means = {s: sign * x.mean for s, x in sums.items() if x.mean is not None and s in finished}
     if not means or sign == 0 or len(sums) < 2:
         return {s: Cell(x) for s, x in sums.items()}
     top = max(means.values())
@@ -98,10 +117,16 @@ def _column(groups: dict[str, Results], metric: str) -> dict[str, Cell]:
     return cells
 
 
+def value(result: Result, metric: str) -> float | None:
+    """One metric of one run, those that a third party registered in `METRICS` included."""
+    known: float | None = getattr(result.metrics, metric, None)
+    return known if hasattr(result.metrics, metric) else compute(result.curves, [metric])[metric]
+
+
 def _overlap(a: Summary, b: Summary) -> bool:
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return False
-    return bool(a.low <= b.high and b.low <= a.high and min(a.n, b.n) > 1)
+    return a.low <= b.high and b.low <= a.high
 
 
 def direction(metric: str) -> int:
@@ -114,8 +139,8 @@ def title(metric: str) -> str:
     """The metric's printed name with its direction.
 
     Example:
-        >>> title("acc")
-        'ACC ↑'
+        >>> title("acc"), title("forgetting_first_last")
+        ('ACC ↑', 'forgetting ↓')
     """
     return f"{fmt.metric_name(metric)} {'↓ ↑'[direction(metric) + 1]}".strip()
 
@@ -127,6 +152,15 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
         results: the runs.
         metrics: names of metrics; the headline ones by default.
         numeric: numbers in columns (metric, statistic) with statistics mean, std, low, high, n, instead of "mean ± half-width".
+
+    Raises:
+        OptionError: a metric is not a known name.
+
+    Example:
+        >>> import clframe
+        >>> results = clframe.compare("split-digits", ["finetune", "er"], seeds=2)
+        >>> frame(results, ["acc", "min_acc"]).shape
+        (2, 2)
     """
     import pandas as pd
 
@@ -142,49 +176,62 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
 
 
 def text(results: Results) -> Table:
-    """The headline table for a terminal (rich)."""
+    """The headline table for a terminal (rich); it fits into 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    rows = lines(results)
-    table = Table(title=" · ".join(results.scenarios), caption=footnote(results), caption_justify="left", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        caption=footnote(results),
+        caption_justify="left",
+    )
     several = len(results.scenarios) > 1
     if several:
-        table.add_column("scenario")
-    table.add_column("strategy")
+        table.add_column("scenario", overflow="fold")
+    table.add_column("strategy", overflow="fold", min_width=8)
     for metric in HEADLINE:
-        table.add_column(title(metric), justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right")
-    table.add_column("time", justify="right", no_wrap=True)
-    for row in rows:
-        cells = [Text(c.text + _mark(c), style="bold" if c.best else "") for c in row.cells.values()]
+        table.add_column(title(metric).replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right", min_width=5)
+    table.add_column("time", justify="right", min_width=6)
+    for row in lines(results):
+        cells = [Text(_two_lines(c), style="bold" if c.best else "") for c in row.cells.values()]
         head = [Text(row.scenario)] if several else []
-        tail = [Text(_seeds(row)), Text(fmt.seconds(row.seconds.mean))]
-        table.add_row(*head, Text(row.strategy), *cells, *tail)
+        table.add_row(*head, Text(row.strategy), *cells, _seeds(row), fmt.seconds(row.seconds.mean))
     return table
 
 
-def _mark(cell: Cell) -> str:
-    return "*" if cell.best else "~" if cell.tied else ""
+def _two_lines(cell: Cell) -> str:
+    """Mean with its mark above, half-width below; a blank keeps the digits of unmarked means in line."""
+    mean, _, half = cell.text.partition(" ± ")
+    mark = "*" if cell.best else "~" if cell.tied else " "
+    return f"{mean}{mark}" + (f"\n±{half} " if half else "")
 
 
 def _seeds(row: Line) -> str:
-    return f"{row.seeds}" + (f" †{row.unfinished}" if row.unfinished else "")
+    return f"{row.seeds} {row.remark}".strip()
 
 
-def footnote(results: Results) -> str:
-    """What the marks of the table mean, what the intervals are, and what tuning looked at."""
+def footnote(results: Results, best: str = "*") -> str:
+    """What the marks of the table mean, what the intervals are, and what tuning looked at; `best` marks the best mean."""
     rows = lines(results)
     cells = [c for r in rows for c in r.cells.values()]
     parts = []
     if any(c.best for c in cells):
-        parts.append("* best mean")
+        parts.append(f"{best}: best mean")
     if any(c.tied for c in cells):
-        parts.append("~ its interval overlaps the best one's")
+        parts.append("~: its interval overlaps the best one's")
     method = next((fmt.interval(c.summary) for c in cells if c.summary.n > 1), None)
-    parts.append(f"± half the width of the {method} of the mean over seeds" if method else "one seed: no interval, a difference may be chance")
+    parts.append(
+        f"±: half the width of the {method} of the mean over seeds"
+        if method
+        else "one seed: no interval, a difference may be chance"
+    )
     if any(r.unfinished for r in rows):
-        parts.append("† unfinished runs, left out where others finished")
+        parts.append("unfinished runs are left out where others finished, and are never best")
     parts.append(tuning(results))
     return "; ".join(parts) + "."
 
@@ -196,10 +243,14 @@ def tuning(results: Results) -> str:
         >>> tuning(Results([]))
         'no tuning declared'
     """
-    declared = dict.fromkeys(fmt.plain(r.spec["tuning"]) for r in results if r.spec.get("tuning"))
+    asked = [r.spec.get("options", r.spec).get("tuning") for r in results]
+    declared = [str(d) for d in dict.fromkeys(asked) if d not in (None, "", "none declared")]
     trials = max((r.budget.tuning_trials for r in results), default=0)
     count = f" ({trials:,} trials)" if trials else ""
-    return f"tuning: {'; '.join(declared)}{count}" if declared else f"tuning: not described{count}" if trials else "no tuning declared"
+    if not declared:
+        return f"tuning not described{count}" if trials else "no tuning declared"
+    silent = "; for some runs none declared" if len(declared) < len(set(asked)) else ""
+    return f"tuning looked at: {'; '.join(declared)}{count}{silent}"
 
 
 def grid(results: Results) -> tuple[list[str], list[list[str]], list[list[Cell | None]]]:
@@ -225,7 +276,7 @@ def markdown(results: Results) -> str:
         for row, marks in zip(texts, cells, strict=True)
     ]
     table = "\n".join("| " + " | ".join(t.replace("|", "\\|") for t in row) + " |" for row in [header, rule, *body])
-    return f"{table}\n\n{footnote(results).replace('* best', '**bold**: best').replace('~ ', '~: ')}\n"
+    return f"{table}\n\n{footnote(results, '**bold**')}\n"
 
 
 def latex(results: Results) -> str:
@@ -239,4 +290,4 @@ def latex(results: Results) -> str:
     align = "".join("l" if i <= first else "r" for i in range(len(header)))
     table = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(fmt.tex, header)) + r" \\", r"\midrule"]
     table += [" & ".join(row) + r" \\" for row in body]
-    return "\n".join([*table, r"\bottomrule", r"\end{tabular}", f"% {footnote(results)}", ""])
+    return "\n".join([*table, r"\bottomrule", r"\end{tabular}", f"% {footnote(results, 'bold')}", ""])

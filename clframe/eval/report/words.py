@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from clframe.eval.records import SUBSETS
 from clframe.eval.report import format as fmt
 from clframe.eval.report.tables import usable
 from clframe.eval.result import Result, Results
 from clframe.eval.statistics import summarise
 
-HIDDEN = 0.02
+HIDDEN = 0.1
 """A fall between two boundaries that is smaller than this is not told as a gap."""
 
 
@@ -70,16 +72,17 @@ def story(results: Results) -> str:
     seed = f", seed {worst.seed}" if len(runs) > 1 else ""
     if worst.hidden >= HIDDEN:
         return (
-            f"{opening}. The boundaries hide its deepest gap: on experience {worst.experience} it stood at {worst.before:.2f} when "
-            f"experience {worst.trained} began and at {worst.after:.2f} when it ended, but at {worst.low:.2f} "
+            f"{opening}. The boundaries hide its deepest gap: on experience {worst.experience} it stood at {worst.before:.2f} "
+            f"when experience {worst.trained} began and at {worst.after:.2f} when it ended, but at {worst.low:.2f} only "
             f"{_after(worst.updates)} the switch{seed}."
         )
     lowest = min(every, key=lambda f: f.low)
     seed = f", seed {lowest.seed}" if len(runs) > 1 else ""
     return (
         f"{opening}. Its worst moment on a previous experience is {lowest.low:.2f} (experience {lowest.experience}, "
-        f"{_after(lowest.updates)} experience {lowest.trained} began{seed}; {lowest.before:.2f} just before, {lowest.after:.2f} when "
-        f"experience {lowest.trained} ended): the boundaries show its falls to within {HIDDEN:.2f}."
+        f"{_after(lowest.updates)} experience {lowest.trained} began{seed}; {lowest.before:.2f} just before, "
+        f"{lowest.after:.2f} when experience {lowest.trained} ended); the boundaries show its falls to within "
+        f"{max(worst.hidden, 0):.2f}."
     )
 
 
@@ -101,10 +104,11 @@ def plan(results: Results) -> str:
 
 
 def _samples(results: Results) -> str:
-    totals = {s: [int(t) for r in results for t in r.rows.loc[r.rows["subset"] == s, "total"].unique()] for s in ("full", "curve")}
-    if totals["curve"]:
-        return f"on a fixed subset of {_span(totals['curve'])} test samples an experience (at the boundaries on all {_span(totals['full'])})"
-    return f"on all {_span(totals['full'])} test samples of an experience"
+    full, curve = (_span([int(t) for r in results for t in r.rows.loc[r.rows["subset"] == s, "total"]]) for s in SUBSETS)
+    kind = " and ".join(dict.fromkeys(str(r.spec.get("resolved", {}).get("tested_on", "test")) for r in results))
+    if curve == "0":
+        return f"on all {full} {kind} samples of an experience"
+    return f"on a fixed subset of {curve} {kind} samples an experience, at the boundaries on all {full}"
 
 
 def _span(values: Sequence[int]) -> str:
@@ -153,23 +157,25 @@ def notices(results: Results) -> list[str]:
             found.append(f"{strategy}: its runs differ in {', '.join(unequal)}, so they are not repetitions of one run.")
     if len({frozenset(r.seed for r in results.of(s)) for s in results.strategies}) > 1:
         found.append("The strategies were run with different seeds.")
-    if results and len({r.seed for r in results}) == 1:
-        found.append("One seed: there are no intervals, and a difference between strategies may be chance.")
     return found
+
+
+def options(result: Result) -> Mapping[str, Any]:
+    """What was asked for: the options of the specification, without what they came to in this run."""
+    asked: Mapping[str, Any] = result.spec.get("options", result.spec)
+    return asked
 
 
 def differing(results: Results) -> list[str]:
     """Options that are not the same in all runs, the seed apart."""
-    specs = [fmt.flat(r.spec) for r in results]
+    specs = [fmt.flat(options(r)) for r in results]
     keys = dict.fromkeys(k for s in specs for k in s)
-    return [k for k in keys if k.split(".")[-1] not in ("seed", "out", "path") and len({s.get(k) for s in specs}) > 1]
+    return [k for k in keys if k != "seed" and len({s.get(k) for s in specs}) > 1]
 
 
 def chance(results: Results) -> float | None:
-    """Accuracy of guessing uniformly among the classes; None where no per-class counts were kept, or task labels narrow the choice."""
-    labels: set[int] = set()
-    for r in results:
-        labels |= set(r.classes["label"].tolist())
-        if "task_test" in fmt.flat(r.spec).get("reveals", "") or fmt.flat(r.spec).get("reveals.task_test") == "True":
-            return None
+    """Accuracy of guessing among all classes; None without per-class counts, or where a revealed task narrows the choice."""
+    if any("task_test" in r.spec.get("resolved", {}).get("reveals", ()) for r in results):
+        return None
+    labels = {int(label) for r in results for label in r.classes["label"].unique()}
     return 1 / len(labels) if labels else None

@@ -1,0 +1,96 @@
+"""`clframe COMMAND`: the entry point, its exit codes and its errors.
+
+Exit codes: 0 done; 1 a check failed; 2 something to mend in what was asked (one sentence says what); 130 or 143 stopped by
+Ctrl-C or SIGTERM, resumable; 70 a defect of clframe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "run strategies along a scenario, over seeds, and report",
+    "resume": "continue stopped runs exactly where they stopped",
+    "report": "compare any runs: tables, curves, one HTML file",
+    "show": "print and draw a scenario",
+    "list": "the names there are: strategies, scenarios, data sets, models, metrics",
+    "check": "run the conformance suite on a strategy, scenario or memory of your own",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    if arguments[:1] == ["--version"]:
+        from clframe import __version__
+
+        print(f"clframe {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if arguments else 2
+    return _guarded(arguments[0], arguments[1:], debug)
+
+
+def _guarded(name: str, arguments: list[str], debug: bool) -> int:
+    from clframe.errors import ClframeError, unknown_name
+
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if name not in COMMANDS:
+            raise unknown_name("command", name, COMMANDS)
+        code: int = importlib.import_module(f"clframe.cli.{name}_command").main(arguments)
+        return code
+    except ClframeError as error:
+        if debug:
+            raise
+        print(f"clframe {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        number = getattr(stop, "number", signal.SIGINT)
+        print(f"clframe {name}: stopped. What ran with --out goes on with: clframe resume DIR", file=sys.stderr)
+        return 128 + int(number)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"clframe {name}: a defect of clframe, not of your input: {type(error).__name__}: {error}. "
+            "Run it again with --debug for the traceback, and please report it.",
+            file=sys.stderr,
+        )
+        return 70
+
+
+def _stop(number: int, frame: object) -> None:
+    error = KeyboardInterrupt()
+    error.number = number  # type: ignore[attr-defined]
+    raise error
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: clframe COMMAND [options]        clframe COMMAND --help",
+            "",
+            *lines,
+            "",
+            "  clframe run --scenario split-digits --strategy er,ewc,lwf,finetune --seeds 3 --out runs/first",
+            "",
+            "--debug shows the traceback of an error; --version the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""How results are printed: a table for a person, JSON for a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from clframe.eval.result import Results
+
+
+def print_results(results: Results, report: Path, as_json: bool) -> None:
+    """The headline table and where the report is; or all of it as JSON."""
+    if as_json:
+        print(json.dumps({"report": str(report), "runs": [as_dict(r) for r in results]}, indent=1))
+        return
+    from rich.console import Console
+
+    from clframe.eval.report import tables
+
+    console = Console()
+    console.print(tables.text(results))
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+
+
+def as_dict(result: object) -> dict[str, object]:
+    """One run for a program."""
+    from clframe.eval.result import Result
+
+    assert isinstance(result, Result)
+    return {
+        "strategy": result.strategy,
+        "scenario": result.scenario,
+        "seed": result.seed,
+        "finished": result.finished,
+        "path": None if result.path is None else str(result.path),
+        "updates": int(result.updates[-1]),
+        "metrics": dataclasses.asdict(result.metrics),
+        "budget": result.budget.as_dict(),
+    }

@@ -1,0 +1,68 @@
+"""`clframe run`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clframe.cli.output import print_results
+from clframe.cli.parsing import parse, parser, progress
+from clframe.errors import bad_option
+from clframe.registry import split
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run strategies along scenarios over seeds, and report."""
+    from clframe import pieces
+    from clframe.comparison import compare
+    from clframe.experiment import run
+
+    made = parser("run", "Run strategies along a scenario, measuring after every update, over seeds.")
+    made.add_argument("--config", action="config", help="YAML file with any of these options")
+    made.add_argument("--scenario", type=str, default="split-digits", help="one scenario, several with commas, or a YAML file")
+    made.add_argument("--strategy", type=str, default="finetune,lwf,ewc,er", help="strategies, with commas: er(size=200),er+lwf")
+    made.add_argument("--seeds", type=str, default="1", help="how many, or which: 3, or 0,1,5, or 0-4")
+    made.add_argument("--model", type=str, default="auto", help="mlp, cnn, slim-resnet18, resnet18, resnet32 or module:Name")
+    made.add_argument("--out", type=str | None, default=None, help="directory of the runs; runs/SCENARIO-HASH by default")
+    made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
+    made.add_argument("--json", type=bool, default=False, help="print the metrics as JSON")
+    made.add_function_arguments(run, skip={"scenario", "strategy", "seed", "model", "out", "progress"})
+    given = parse(made, arguments)
+
+    options: dict[str, Any] = {k: v for k, v in vars(given).items() if k not in ("config", "json", "jobs", "seeds", "out")}
+    scenarios, strategies = split(options.pop("scenario"), ","), split(options.pop("strategy"), ",")
+    seeds = _seeds(given.seeds)
+    out = Path(given.out) if given.out else Path("runs") / _name(scenarios, strategies, options)
+    for scenario in scenarios:
+        for strategy in strategies:
+            pieces.stream(scenario, strategy, seeds[0], options["data_dir"])
+    with progress(quiet=given.json) as tell:
+        results = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
+    print_results(results, results.report(out / "report.html"), given.json)
+    return 0
+
+
+def _seeds(text: str) -> list[int]:
+    if re.fullmatch(r"\d+", text):
+        count = int(text)
+        if count < 1:
+            raise bad_option("seeds", "at least one", text, "Give --seeds 3.")
+        return list(range(count))
+    found: list[int] = []
+    for piece in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", piece.strip())
+        if match is None:
+            raise bad_option("seeds", "a number of seeds, or which ones", text, "Give --seeds 3, or --seeds 0,1,5, or --seeds 0-4.")
+        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return found
+
+
+def _name(scenarios: list[str], strategies: list[str], options: dict[str, Any]) -> str:
+    digest = hashlib.blake2b(json.dumps([scenarios, strategies, options], sort_keys=True).encode(), digest_size=3).hexdigest()
+    first = Path(scenarios[0]).stem if scenarios else "run"
+    return re.sub(r"[^\w.-]+", "-", first).strip("-") + f"-{digest}"

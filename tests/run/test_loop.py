@@ -1,0 +1,197 @@
+"""The loop: what is measured when, purity, exact resume, reveals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import clframe
+from clframe import strategies
+from clframe.errors import CompositionError, DataError, OptionError, RunError
+from clframe.eval.result import Result
+from clframe.strategies import LwF, Part, Replay
+
+MEASURED = ["n", "trained", "evaluated", "correct", "total", "subset"]
+
+
+def rows(result: Result) -> pd.DataFrame:
+    return result.rows[MEASURED]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(path / "checkpoint.pt", weights_only=True)
+    found: dict[str, torch.Tensor] = state["strategy"]["model"]
+    return found
+
+
+def test_every_experience_is_measured_at_the_start_and_at_every_boundary() -> None:
+    result = clframe.run("split-digits", "finetune", evaluate="boundaries")
+    ends = (0, *result.curves.ends)
+    assert sorted(result.rows.n.unique()) == sorted(ends)
+    assert all(len(result.rows[result.rows.n == n]) == 5 for n in ends)
+    assert result.rows[result.rows.n == 0].trained.unique().tolist() == [-1]
+
+
+def test_in_between_only_experiences_whose_training_has_begun() -> None:
+    result = clframe.run("split-digits", "finetune", evaluate="every(k=5)")
+    between = result.rows[~result.rows.n.isin((0, *result.curves.ends))]
+    assert len(between) > 0
+    assert (between.evaluated <= between.trained).all()
+    assert (between.n % 5 == 0).all()
+
+
+def test_every_update_is_measured_and_none_twice() -> None:
+    result = clframe.run("split-digits", "er(size=50)")
+    assert result.updates.tolist() == list(range(int(result.updates[-1]) + 1))
+    assert not result.rows.duplicated(["n", "evaluated", "subset"]).any()
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "er(size=100)", "lwf", "ewc(strength=1,samples=32)", "er(size=50)+lwf+ewc(strength=1,samples=32)"])
+def test_measuring_never_changes_training(strategy: str, tmp_path: Path) -> None:
+    found = []
+    for evaluate in ("every", "every(k=5)", "boundaries"):
+        out = tmp_path / evaluate
+        clframe.run("split-digits", strategy, model="mlp(hidden=[32],dropout=0.5)", evaluate=evaluate, out=out)
+        found.append(weights(out))
+    for other in found[1:]:
+        assert all(torch.equal(found[0][k], other[k]) for k in found[0])
+
+
+def test_a_model_that_draws_while_it_predicts_does_not_move_training(tmp_path: Path) -> None:
+    class Noisy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(64, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x.flatten(1) + 0.1 * torch.randn(x.shape[0], 64))
+
+    torch.manual_seed(0)
+    module = Noisy()
+    for evaluate in ("every", "boundaries"):
+        clframe.run("split-digits", "er", model=module, evaluate=evaluate, out=tmp_path / evaluate)
+    first, second = weights(tmp_path / "every"), weights(tmp_path / "boundaries")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_the_callers_random_numbers_and_threads_are_left_alone() -> None:
+    torch.manual_seed(7)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    clframe.run("split-digits", "er", model="mlp(hidden=[16],dropout=0.5)", threads=1, evaluate="boundaries")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_seeds_move_everything_and_repeat_exactly() -> None:
+    first, again, other = (clframe.run("split-digits", "er", seed=s, evaluate="every(k=10)") for s in (1, 1, 2))
+    pd.testing.assert_frame_equal(rows(first), rows(again))
+    pd.testing.assert_frame_equal(first.terms, again.terms)
+    assert not rows(first).equals(rows(other))
+
+
+def test_the_order_of_parts_does_not_matter_bit_for_bit() -> None:
+    forward = clframe.run("split-digits", "er(size=60)+lwf+ewc(strength=1,samples=32)", evaluate="boundaries")
+    backward = clframe.run("split-digits", "ewc(strength=1,samples=32)+lwf+er(size=60)", evaluate="boundaries")
+    pd.testing.assert_frame_equal(rows(forward), rows(backward))
+    pd.testing.assert_frame_equal(forward.terms, backward.terms)
+
+
+def test_the_curve_subset_is_fixed_stratified_and_shared_by_methods() -> None:
+    one, two = (clframe.run("split-digits", s, subset=20, evaluate="every(k=10)") for s in ("finetune", "er"))
+    curve = one.rows[one.rows.subset == "curve"]
+    assert (curve.total == 20).all()
+    boundary = one.rows[one.rows.n == one.curves.ends[0]]
+    assert sorted(boundary.subset.unique()) == ["curve", "full"]
+    start = [r.rows[(r.rows.n == 0) & (r.rows.subset == "curve")].correct.tolist() for r in (one, two)]
+    assert start[0] == start[1]
+
+
+def test_bits_hold_what_the_counts_say() -> None:
+    result = clframe.run("split-digits", "finetune", bits=True, evaluate="every(k=20)")
+    for row in result.rows.itertuples():
+        unpacked = np.unpackbits(np.frombuffer(row.bits, dtype=np.uint8))[: row.total]
+        assert unpacked.sum() == row.correct
+
+
+def test_per_class_counts_add_up_to_the_full_rows() -> None:
+    result = clframe.run("split-digits", "er", evaluate="boundaries")
+    summed = result.classes.groupby(["n", "evaluated"])[["correct", "total"]].sum().reset_index()
+    full = result.rows[result.rows.subset == "full"][["n", "evaluated", "correct", "total"]].reset_index(drop=True)
+    merged = full.merge(summed, on=["n", "evaluated"], suffixes=("", "_classes"))
+    assert len(merged) == len(full)
+    assert (merged.correct == merged.correct_classes).all()
+    assert (merged.total == merged.total_classes).all()
+
+
+def test_a_strategy_that_needs_what_is_hidden_is_refused_before_training() -> None:
+    with pytest.raises(CompositionError, match="'boundaries'"):
+        clframe.run("gaussian-digits", "ewc")
+
+
+def test_hidden_boundaries_mean_one_beginning_and_one_end() -> None:
+    heard: list[str] = []
+
+    class Listener(Part):
+        name = "listener"
+
+        def begin(self, train: object) -> None:
+            heard.append(f"begin {getattr(train, 'experience', '?')}")
+
+        def end(self, train: object) -> None:
+            heard.append("end")
+
+    clframe.run("gaussian-digits", [Listener()], evaluate="boundaries")
+    assert heard == ["begin None", "end"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="loss term 'ce' must be finite; got nan at update"):
+        clframe.run("split-digits", "finetune", lr=1e6, evaluate="boundaries", out=tmp_path / "r", checkpoint_every=1)
+    assert not (tmp_path / "r" / "metrics.json").exists()
+
+
+def test_a_label_out_of_range_and_an_empty_experience_are_sentences() -> None:
+    x = np.zeros((20, 4), dtype=np.float32)
+    stream = clframe.scenarios.class_incremental(clframe.data.from_arrays(x, np.arange(20) % 2), experiences=2)
+    with pytest.raises(DataError, match="experience 1"):
+        clframe.scenarios.Stream("mine", stream.data, [stream.segments[0], np.array([], dtype=np.int64)], stream.tests)
+    with pytest.raises(OptionError, match="more"):
+        clframe.scenarios.class_incremental(stream.data, experiences=2).walked(batch_size=0)
+
+
+def test_cumulative_and_joint_beat_finetuning_and_cost_what_they_cost() -> None:
+    found = {s: clframe.run("split-digits", s, evaluate="boundaries", lr=0.1) for s in ("finetune", "cumulative", "joint")}
+    accuracy = {s: r.metrics.acc or 0.0 for s, r in found.items()}
+    assert accuracy["finetune"] < 0.4 < 0.7 < min(accuracy["cumulative"], accuracy["joint"])
+    assert found["joint"].budget.passes == pytest.approx(1.0)
+    assert found["cumulative"].budget.passes > 2.5
+
+
+def test_objects_compose_like_words() -> None:
+    stream = clframe.scenarios.class_incremental("digits", experiences=5, seed=0)
+    words = clframe.run(stream, "er(size=60)+lwf", evaluate="boundaries")
+    objects = clframe.run(stream, [LwF(), Replay(size=60)], evaluate="boundaries")
+    pd.testing.assert_frame_equal(rows(words), rows(objects))
+
+
+def test_two_parts_of_one_name_are_refused() -> None:
+    with pytest.raises(CompositionError, match="'er' twice"):
+        clframe.run("split-digits", "er(size=20)+er(size=60)")
+
+
+def test_two_gradient_projections_are_refused() -> None:
+    class One(Part):
+        name = "one"
+
+        def project(self, view: strategies.View) -> None:
+            pass
+
+    class Two(One):
+        name = "two"
+
+    with pytest.raises(CompositionError, match="'one' and 'two'"):
+        clframe.run("split-digits", [One(), Two()])
