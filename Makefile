@@ -20,7 +20,7 @@ bench: .venv/.bench  ## ratios against hand-written loops and, where it installs
 	$(BIN)/python -m benchmarks
 
 golden: .venv/.test  ## record the golden curves again, on purpose
-	$(BIN)/python -m tests.golden.record
+	$(BIN)/python tests/golden/golden_curves.py
 
 clean:
 	rm -rf .venv demo

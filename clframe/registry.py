@@ -4,6 +4,7 @@
     er(size=200)             a name with options, as in Python
     er(size=200)+lwf         a composition
     er,lwf(strength=2)       a list
+    mine.py:Calm(rate=0.1)   something of your own, by file or module
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from importlib import metadata
 from typing import Any
 
 from clframe.errors import OptionError, unknown_name
+from clframe.locate import locate
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Registry:
         return sorted({**self.table, **self._installed()})
 
     def load(self, name: str) -> Any:
-        """The thing itself.
+        """The thing itself; "module:Name" and "path/to/file.py:Name" need no registration.
 
         Raises:
-            OptionError: an unknown name; the message holds the nearest ones.
+            OptionError: an unknown name, with the nearest ones; or a module or file that cannot be imported.
         """
         where = self.table.get(name) or self._installed().get(name)
+        if where is None and ":" in name:
+            return locate(name, self.kind)
         if where is None:
             raise unknown_name(self.kind, name, self.names())
         module, _, attribute = where.partition(":")

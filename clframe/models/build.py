@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from clframe.errors import ClframeError, OptionError, bad_option, unknown_name
-from clframe.models.checks import in_a_line, positive, shape_of
+from clframe.locate import in_a_line, locate
+from clframe.models.checks import positive, shape_of
 from clframe.models.head import HEADS, Head, NoHead
-from clframe.models.locate import locate
 from clframe.models.network import Network
 from clframe.seeding import global_state, seed_for, set_global_state
 

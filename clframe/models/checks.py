@@ -68,14 +68,3 @@ def image_shape(model: str, input_shape: Sequence[int], *, at_least: int = 1) ->
         rule = f"at least {at_least} x {at_least} pixels for model {model!r}"
         raise bad_option("input_shape", rule, shape, "Use larger images or model='mlp', which takes any shape.")
     return channels, height, width
-
-
-def in_a_line(error: Exception) -> str:
-    """An error of somebody else's code, short enough for a message: its type and the first line of its text.
-
-    Example:
-        >>> in_a_line(RuntimeError("shapes differ\\nand more"))
-        'RuntimeError: shapes differ'
-    """
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}"

@@ -147,7 +147,7 @@ def class_shares(stream: Stream) -> tuple[Ids, npt.NDArray[np.float64]]:
         >>> from clframe.scenarios import class_incremental
         >>> edges, shares = class_shares(class_incremental("digits", class_order="sorted"))
         >>> int(edges[-1]), shares.argmax(axis=0)[[0, -1]] // 2
-        (48, array([0, 4]))
+        (46, array([0, 4]))
     """
     y, edges = stream.data.train.y, _edges(stream)
     counts = np.zeros((len(edges) - 1, stream.num_classes))

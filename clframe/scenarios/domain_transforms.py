@@ -45,9 +45,10 @@ class Permutation:
 
     def __call__(self, x: Tensor, domain: Tensor) -> Tensor:
         """Inputs (B, *input), permuted as their domains (B,) say."""
-        flat = x.reshape(len(x), -1, self.table.shape[1])
-        if len(domain) and bool((domain == domain[0]).all()):
-            return flat.index_select(2, self.table[int(domain[0])]).reshape(x.shape)
+        positions = self.table.shape[1]
+        if one_value(domain):
+            return x.reshape(-1, positions).index_select(1, self.table[int(domain[0])]).reshape(x.shape)
+        flat = x.reshape(len(x), -1, positions)
         order = self.table[domain.to(x.device)].unsqueeze(1).expand_as(flat)
         return flat.gather(2, order).reshape(x.shape)
 
@@ -98,8 +99,9 @@ class Rotation:
         still = self.still[domain]
         if bool(still.all()):
             return x
-        grid = self.grids[domain.to(x.device)]
-        turned = functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        if one_value(domain):
+            return _turn(x.reshape(1, -1, *x.shape[2:]), self.grids[int(domain[0])].unsqueeze(0)).reshape(x.shape)
+        turned = _turn(x, self.grids[domain.to(x.device)])
         return torch.where(still.to(x.device).view(-1, 1, 1, 1), x, turned) if bool(still.any()) else turned
 
     def to(self, device: torch.device) -> Rotation:
@@ -162,6 +164,16 @@ class ColourShift:
     def parts(self) -> tuple[object, ...]:
         """Both tables."""
         return ("colour", self.scale.cpu().numpy(), self.shift.cpu().numpy())
+
+
+def one_value(domain: Tensor) -> bool:
+    """Whether a batch is of one domain, as nearly all are: then one table does for all of it."""
+    return len(domain) > 0 and bool((domain == domain[0]).all())
+
+
+def _turn(x: Tensor, grid: Tensor) -> Tensor:
+    """Images (B, C, H, W) read at the places of a grid (B, H, W, 2)."""
+    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def image_shape(input_shape: tuple[int, ...], what: str) -> tuple[int, int, int]:

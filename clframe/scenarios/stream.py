@@ -181,11 +181,16 @@ class Stream:
         """A hash of the data and of every id: streams with equal fingerprints deliver the same samples in the same order."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.data.fingerprint().encode())
+        known: dict[int, tuple[Ids, bytes]] = {}
         for arrays in (self.segments, self.tests, self.validation):
             for ids in arrays:
-                digest.update(np.ascontiguousarray(ids, dtype=np.int64).tobytes())
-                digest.update(b"|")
-        digest.update(repr((self.reveals, self.tasks, self.order, self.seed, self.tested_on)).encode())
+                if id(ids) not in known:
+                    plain = np.ascontiguousarray(ids, dtype=np.int64)
+                    known[id(ids)] = ids, hashlib.blake2b(plain.tobytes(), digest_size=16).digest()
+                digest.update(known[id(ids)][1])
+            digest.update(b"|")
+        tasks = None if self.tasks is None else tuple(self.tasks)
+        digest.update(repr((self.reveals, tasks, self.order, self.seed, self.tested_on)).encode())
         return digest.hexdigest()
 
 

@@ -162,7 +162,7 @@ class Learner:
         """Gradient of the new batch's share of the classification loss; the graph is kept for the step itself."""
         y, weight, new = view.batch.y, view.batch.weight, view.new
         each = functional.cross_entropy(view.logits[new], y[new], reduction="none")
-        share = each.sum() / len(y) if weight is None else (each * weight[new]).sum() / weight.sum()
+        share = each.sum() / len(y) if weight is None else (each * weight[new]).sum() / total_weight(weight)
         found = torch.autograd.grad(share, self._parameters, retain_graph=True, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for g, p in zip(found, self._parameters, strict=True)]
 
@@ -176,10 +176,15 @@ class Learner:
 
 
 def classification_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted mean of the cross-entropy: sum_i w_i CE_i / sum_i w_i; equal weights where `weight` is None."""
+    """Weighted mean of the cross-entropy: sum_i w_i CE_i / sum_i w_i; equal weights where `weight` is None, 0 where all are 0."""
     if weight is None:
         return functional.cross_entropy(logits, y)
-    return (functional.cross_entropy(logits, y, reduction="none") * weight).sum() / weight.sum()
+    return (functional.cross_entropy(logits, y, reduction="none") * weight).sum() / total_weight(weight)
+
+
+def total_weight(weight: Tensor) -> Tensor:
+    """The sum of the weights, kept above 0 so that a batch without weight has loss 0."""
+    return weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 def sum_in_name_order(terms: Mapping[str, Tensor]) -> Tensor:

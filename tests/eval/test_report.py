@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import re
 import shutil
@@ -14,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from clframe.errors import OptionError
 from clframe.eval.budget import Budget
-from clframe.eval.report import budgets, html, plots, style, tables, words
-from clframe.eval.report.series import Track, thin, track, window
+from clframe.eval.report import budgets, html, plots, tables, words
+from clframe.eval.report.series import track, window
 from clframe.eval.result import Result, Results
 
 # how far a previous experience falls at a boundary, and how much of the fall is still there at the next one
@@ -73,6 +70,8 @@ def simulate(
             break
     columns = ["run", "seed", "n", "trained", "evaluated", "correct", "total", "subset", "seconds", "bits"]
     cost = 1 + list(KINDS).index(strategy) if strategy in KINDS else 1
+    budget = Budget(parameter_bytes=20_000 * cost, updates=int(ends[-1]), passes=1.0, train_flops=10**9 * cost)
+    budget = replace(budget, eval_flops=3 * 10**9, train_seconds=0.5 * cost, eval_seconds=0.2, peak_bytes=4 * 10**8)
     return Result(
         strategy=strategy,
         scenario=scenario,
@@ -87,18 +86,7 @@ def simulate(
         rows=pd.DataFrame(rows, columns=columns),
         terms=pd.DataFrame({"n": [1], "term": ["loss"], "value": [0.1]}),
         classes=pd.DataFrame(classes, columns=["n", "evaluated", "label", "correct", "total"]),
-        budget=Budget(
-            parameters=5_000,
-            parameter_bytes=20_000 * cost,
-            updates=int(ends[-1]),
-            passes=1.0,
-            train_flops=10**9 * cost,
-            eval_flops=3 * 10**9,
-            train_seconds=0.5 * cost,
-            eval_seconds=0.2,
-            cpu_seconds=0.7 * cost,
-            peak_bytes=4 * 10**8,
-        ),
+        budget=budget,
         environment={"python": "3.12", "torch": "2"},
         finished=finished,
     )
@@ -114,19 +102,16 @@ def test_headline_table_marks_best_means_and_ties() -> None:
     assert list(table.columns) == list(tables.HEADLINE)
     assert table.loc[("split-digits", "finetune"), "acc"].count("±") == 1
     rows = {r.strategy: r.cells for r in tables.lines(several())}
-    means = {s: c["acc"].summary.mean for s, c in rows.items()}
-    assert [s for s, c in rows.items() if c["acc"].best] == [max(means, key=lambda s: means[s])]
-    falls = {s: c["forgetting_first_last"].summary.mean for s, c in rows.items()}
-    assert [s for s, c in rows.items() if c["forgetting_first_last"].best] == [min(falls, key=lambda s: falls[s])]
+    for metric, best in (("acc", max), ("forgetting_first_last", min)):
+        means = {s: c[metric].summary.mean for s, c in rows.items()}
+        assert [means[s] for s, c in rows.items() if c[metric].best] == [best(means.values())]
 
 
 def test_a_tie_is_said() -> None:
     twins = Results([replace(simulate(seed=s), strategy=name) for name, s in [("a", 0), ("a", 1), ("b", 2), ("b", 3)]])
     cells = {r.strategy: r.cells["acc"] for r in tables.lines(twins)}
     best, other = sorted(cells.values(), key=lambda c: -c.summary.mean)
-    assert best.best
-    assert other.tied
-    assert not other.best
+    assert (best.best, best.tied, other.best, other.tied) == (True, False, False, True)
     assert "~: its interval overlaps" in tables.footnote(twins)
 
 
@@ -157,6 +142,7 @@ def test_unfinished_runs_are_marked_left_out_and_never_best() -> None:
     assert not any(c.best for c in lwf.cells.values())
     page = html.render(mixed)
     assert page.count("Unfinished: ") == 2
+    assert words.story(mixed.of("lwf")).startswith("stands at 0.")
     assert "stopped after update 140 of split-digits" in page
 
 
@@ -167,8 +153,7 @@ def test_terminal_tables_fit(width: int) -> None:
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    assert "forgetting" in shown
-    assert "finetune" in shown
+    assert all(word in shown for word in ("forgetting", "finetune"))
 
 
 def test_markdown_and_latex() -> None:
@@ -231,25 +216,6 @@ def test_plan_and_subset_come_from_the_rows() -> None:
     )
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=400), st.integers(1, 40))
-def test_thinning_keeps_extremes_and_ends(values: list[float], buckets: int) -> None:
-    y = np.array(values)
-    x = np.cumsum(1.0 + (y > 0.5))
-    kept = thin(x, y, buckets)
-    assert (np.diff(kept) > 0).all()
-    assert len(kept) <= 4 * buckets + 4
-    assert (kept[0], kept[-1]) == (0, len(y) - 1)
-    assert (y[kept].min(), y[kept].max()) == (y.min(), y.max())
-
-
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_labels_are_spread_in_order(wanted: list[float]) -> None:
-    places = style.spread(wanted, gap=0.05, low=0.0, high=1.0)
-    in_order = [places[i] for i in sorted(range(len(wanted)), key=lambda i: (wanted[i], i))]
-    assert all(b - a >= 0.05 - 1e-6 for a, b in itertools.pairwise(in_order))
-    assert all(-1e-6 <= p <= 1 + 1e-6 for p in places)
-
-
 def test_seeds_with_other_boundaries_meet_at_boundaries() -> None:
     both = track(Results([simulate(seed=0), simulate(seed=2, stretch=5)]), "er(size=500)")
     assert both.ends.tolist() == [40, 85, 125, 170, 210]
@@ -276,24 +242,6 @@ def test_figures_by_kind() -> None:
     many = plots.curves_figure(simulate(experiences=14, updates=5))
     assert len(many.axes[0].images) == 1
     assert simulate().figure().axes[0].get_xlabel() == "updates"
-    texts = {t.get_text() for t in plots.matrix_figure(np.array([[0.1, np.nan], [0.95, 1.0]])).axes[0].texts}
-    assert texts == {".10", "–", ".95", "1.0"}
-
-
-def test_a_short_dip_survives_thinning_of_a_long_run() -> None:
-    times = np.arange(30_001)
-    accuracy = np.full((30_001, 2), 0.9)
-    accuracy[20_345, 0] = 0.11
-    long = Track("er", times.astype(float), accuracy[None], np.array([15_000.0, 30_000.0]))
-    line = max(plots.curves_figure(long).axes[0].lines, key=lambda x: len(x.get_xdata()))
-    assert line.get_ydata().min() == 0.11
-    assert len(line.get_xdata()) < 4_000
-
-
-def test_short_names_stay_different() -> None:
-    long = [f"method(option='a very long value {i}')" for i in range(3)]
-    assert len(set(style.short_names(long))) == 3
-    assert max(map(len, style.short_names(long))) <= 18
 
 
 def test_page_is_self_contained_deterministic_and_escaped(tmp_path: Path) -> None:
@@ -346,9 +294,7 @@ def test_nothing_overflows_in_a_browser(tmp_path: Path, width: int) -> None:
     probe = "<script>document.title = document.documentElement.scrollWidth - window.innerWidth</script></body>"
     path = tmp_path / "report.html"
     path.write_text(page.replace("</body>", probe).replace("<details>", "<details open>"), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     place = [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--dump-dom", path.as_uri()]
     shown = subprocess.run([str(CHROMIUM), *options, *place], capture_output=True, text=True, timeout=60, check=True).stdout
-    found = re.search(r"<title>(-?\d+)</title>", shown)
-    assert found is not None
-    assert int(found[1]) <= 0
+    assert [int(x) <= 0 for x in re.findall(r"<title>(-?\d+)</title>", shown)] == [True]

@@ -100,7 +100,8 @@ def test_yaml_by_kind_and_by_hand(tmp_path: Path) -> None:
     lines = [f"{i},{i % 2},{i // 20}" for i in range(40)]
     (tmp_path / "rows.csv").write_text("u,kind,experience\n" + "\n".join(lines))
     (tmp_path / "a.yaml").write_text(
-        "scenario: table\ndata: {path: rows.csv, label: kind, experience: experience}\nonline: true\nreveals: {classes: false}\n"
+        "scenario: table\ndata: {path: rows.csv, label: kind, experience: experience}\n"
+        "online: true\nreveals: {classes: false}\n"
     )
     stream = build(str(tmp_path / "a.yaml"), seed=4)
     assert (stream.name, stream.seed, len(stream), stream.online) == ("a", 4, 2, True)

@@ -29,7 +29,7 @@ def test_the_description_is_plain_and_complete(toy: Dataset) -> None:
 
 
 def test_the_table_has_a_row_an_experience_and_says_what_is_hidden(toy: Dataset) -> None:
-    text = text_of(gaussian(toy, experiences=3))
+    text = " ".join(text_of(gaussian(toy, experiences=3)).split())
     assert table(gaussian(toy, experiences=3)).row_count == 3
     assert "Revealed: nothing. Hidden: boundaries, classes, task_test, task_train. Each sample comes once." in text
     assert "validation" not in text

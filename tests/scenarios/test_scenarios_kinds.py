@@ -81,7 +81,7 @@ def test_class_orders_and_unequal_sizes(toy: Dataset) -> None:
     assert [e.classes for e in stream.experiences] == [(0, 2, 4), (1,), (3, 5)]
     with pytest.raises(OptionError, match="experiences must be from 1 to the number of classes, 6; got 7"):
         class_incremental(toy, experiences=7)
-    with pytest.raises(OptionError, match="each of the classes 0..5 once"):
+    with pytest.raises(OptionError, match=r"each of the classes 0..5 once"):
         class_incremental(toy, class_order=[0, 1, 2, 3, 4, 4])
     with pytest.raises(OptionError, match="They add up to 5"):
         class_incremental(toy, classes_per_experience=[3, 2])
@@ -171,7 +171,7 @@ def test_long_tail_counts_decay_exponentially(tail: str, toy: Dataset) -> None:
         assert all(count in wanted or count == available[c] for c, count in enumerate(counts))
     assert visits(stream, len(toy.train)).max() == 1
     assert sum(map(len, stream.tests)) == len(toy.test)
-    with pytest.raises(OptionError, match="imbalance must be a number, 1 or more; got 0.5"):
+    with pytest.raises(OptionError, match=r"imbalance must be a number, 1 or more; got 0.5"):
         long_tailed(toy, imbalance=0.5)
     with pytest.raises(OptionError, match="tail must be"):
         long_tailed(toy, tail="up")  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ def render(results: Results) -> str:
     order = results.strategies
     sections = [section(results.of(scenario=s), f"s{i}", order, dark) for i, s in enumerate(results.scenarios)]
     return _template().render(
-        title=f"{', '.join(results.scenarios)}: {', '.join(style.short_names(results.strategies, 40))}",
+        title=_title(results),
         results=results,
         sections=sections,
         glossary=glossary(),
@@ -89,8 +89,14 @@ def render(results: Results) -> str:
         seconds=fmt.seconds,
         number=fmt.number,
         headline=len(tables.HEADLINE),
+        most_bands=plots.BANDS,
         environment=settings([dict(r.environment) for r in results], [r.strategy for r in results]),
     )
+
+
+def _title(results: Results) -> str:
+    names = style.short_names(results.strategies, 40)
+    return f"{', '.join(results.scenarios)}: {', '.join(names) if len(names) <= 6 else f'{len(names)} strategies'}"
 
 
 @lru_cache(maxsize=1)

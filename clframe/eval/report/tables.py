@@ -181,7 +181,10 @@ def text(results: Results) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    several = len(results.scenarios) > 1
     table = Table(
+        title=None if several else "".join(results.scenarios),
+        title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -189,7 +192,6 @@ def text(results: Results) -> Table:
         caption=footnote(results),
         caption_justify="left",
     )
-    several = len(results.scenarios) > 1
     if several:
         table.add_column("scenario", overflow="fold")
     table.add_column("strategy", overflow="fold", min_width=8)

@@ -64,7 +64,11 @@ def story(results: Results) -> str:
     """One strategy in one scenario, told from its numbers."""
     runs = usable(results)
     acc = summarise([r.metrics.acc for r in runs])
-    opening = f"ends at {fmt.summary(acc)} on average over the experiences"
+    finished = all(r.finished for r in runs)
+    done = _span([r.curves.k for r in runs])
+    opening = f"{'ends' if finished else 'stands'} at {fmt.summary(acc)} on average over " + (
+        "the experiences" if finished else f"the first {done} experiences, unfinished"
+    )
     every = [f for r in runs for f in falls(r)]
     if not every:
         return f"{opening}; no previous experience was measured while another was trained."

@@ -1,0 +1,174 @@
+"""The command line: what it prints, what it returns, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clframe.cli.main import COMMANDS, main
+from clframe.cli.run_command import _seeds
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    code = main(
+        ["run", "--scenario", "split-digits", "--strategy", "finetune,er(size=50)", "--seeds", "2", "--jobs", "1",
+         "--out", str(out), "--evaluate", "every(k=10)"]
+    )  # fmt: skip
+    assert code == 0
+    return out
+
+
+def test_run_writes_a_directory_a_run_and_one_report(runs: Path) -> None:
+    found = sorted(str(p.parent.relative_to(runs)) for p in runs.rglob("metrics.json"))
+    assert found == ["er-size=50/seed-0", "er-size=50/seed-1", "finetune/seed-0", "finetune/seed-1"]
+    files = {p.name for p in (runs / "finetune" / "seed-0").iterdir() if not p.name.startswith(".")}
+    assert files == {
+        *("spec.json", "environment.json", "checkpoint.pt", "subset.parquet", "records.parquet", "terms.parquet"),
+        *("classes.parquet", "budget.json", "metrics.json", "report.html"),
+    }
+    html = (runs / "report.html").read_text()
+    assert "er(size=50)" in html
+    assert 'src="http' not in html
+    assert 'href="http' not in html
+
+
+def test_report_compares_and_json_is_for_programs(runs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = run(capsys, "report", str(runs), "--json", "--out", str(tmp_path / "r.html"))
+    assert code == 0
+    found = json.loads(out)
+    assert len(found["runs"]) == 4
+    assert all(0 <= r["metrics"]["acc"] <= 1 for r in found["runs"])
+    assert Path(found["report"]).exists()
+
+
+def test_the_same_command_reports_what_is_finished(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.stat().st_mtime_ns for p in runs.rglob("checkpoint.pt")}
+    arguments = ["--seeds", "2", "--jobs", "1", "--evaluate", "every(k=10)", "--out", str(runs)]
+    code, out, err = run(capsys, "run", "--scenario", "split-digits", "--strategy", "finetune,er(size=50)", *arguments)
+    assert code == 0, err
+    assert "report" in out
+    assert {p: p.stat().st_mtime_ns for p in runs.rglob("checkpoint.pt")} == before
+
+
+def test_two_processes_give_the_numbers_of_one(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--seeds", "2", "--jobs", "2", "--evaluate", "every(k=10)", "--out", str(tmp_path / "two")]
+    code, _, err = run(capsys, "run", "--scenario", "split-digits", "--strategy", "finetune,er(size=50)", *arguments)
+    assert code == 0, err
+    for file in runs.rglob("metrics.json"):
+        assert (tmp_path / "two" / file.relative_to(runs)).read_text() == file.read_text()
+
+
+def test_a_configuration_file_and_print_config_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--strategy", "er", "--lr", "0.1", "--print_config"])
+    assert stop.value.code == 0
+    config = tmp_path / "study.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert "lr: 0.1" in config.read_text()
+    code, _, err = run(capsys, "run", "--config", str(config), "--out", str(tmp_path / "r"), "--jobs", "1", "--evaluate=boundaries")
+    assert code == 0, err
+    assert json.loads((tmp_path / "r" / "er" / "seed-0" / "spec.json").read_text())["options"]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("kind", ["strategies", "scenarios", "data", "models", "memories", "plans", "metrics"])
+def test_list_names_everything(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", kind, "--json")
+    assert code == 0
+    assert len(json.loads(out)[kind]) >= 2
+
+
+def test_show_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "show", "split-digits", "--figure", str(tmp_path / "s.png"))
+    assert code == 0, err
+    assert "split-digits" in out
+    assert (tmp_path / "s.png").stat().st_size > 1000
+    code, out, _ = run(capsys, "show", "split-digits", "--json")
+    assert code == 0
+    assert json.loads(out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: clframe" in capsys.readouterr().out
+
+
+WRONG = [
+    (["rnu"], "Did you mean 'run'"),
+    (["run", "--strategy", "ewcc"], "Did you mean 'ewc'"),
+    (["run", "--scenario", "split-digit"], "digits"),
+    (["run", "--sceanrio", "split-digits"], "Did you mean '--scenario'"),
+    (["run", "--lr", "abc"], "abc"),
+    (["run", "--lr", "-1"], "lr must be positive; got -1.0"),
+    (["run", "--epochs", "0"], "epochs must be a positive integer; got 0"),
+    (["run", "--batch-size", "0"], "batch_size must be a positive integer; got 0"),
+    (["run", "--seeds", "0"], "seeds must be at least one"),
+    (["run", "--seeds", "a"], "seeds must be a number"),
+    (["run", "--jobs", "0"], "jobs must be a positive integer"),
+    (["run", "--device", "tpu"], "device must be 'auto' or one of"),
+    (["run", "--evaluate", "sometimes"], "evaluation plan must be a known name"),
+    (["run", "--evaluate", "every(k=0)"], "k must be a positive integer"),
+    (["run", "--model", "resnet"], "Did you mean 'resnet"),
+    (["run", "--model", "resnet18", "--scenario", "no-such.yaml"], "no-such.yaml"),
+    (["run", "--optimizer", "sdg"], "Did you mean 'sgd'"),
+    (["run", "--scenario", "split-digits(experiences=20)"], "experiences must be"),
+    (["run", "--scenario", "split-mnist", "--data-dir", "/nowhere"], "nowhere"),
+    (["run", "--scenario", "gaussian-digits", "--strategy", "ewc"], "'boundaries'"),
+    (["run", "--subset", "-3"], "subset must be"),
+    (["run", "--threads", "0"], "threads must be a positive integer"),
+    (["report", "/nowhere"], "must be a run directory or hold some"),
+    (["resume", "/nowhere"], "must be a run directory or hold some"),
+    (["list", "strategy"], "Did you mean 'strategies'"),
+    (["check", "nowhere.py:Cls"], "nowhere.py"),
+    (["show", "split-digit"], "digits"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
+def test_what_is_wrong_gets_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("CLFRAME_DATA", raising=False)
+    extra = ["--jobs", "1"] if arguments[0] == "run" and "--jobs" not in arguments else []
+    code, out, err = run(capsys, *arguments, *extra)
+    assert code == 2, (out, err)
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("metrics.json"))
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    from clframe.errors import OptionError
+
+    with pytest.raises(OptionError):
+        main(["run", "--strategy", "ewcc", "--debug"])
+
+
+def test_bad_data_gets_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = np.zeros((10, 4), dtype=np.float32), np.arange(10) % 2
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:3], y_test=np.zeros(3, dtype=np.int64))
+    code, _, err = run(capsys, "run", "--scenario", f"class-incremental(data={tmp_path / 'mine.npz'},experiences=2)", "--jobs", "1")
+    assert code == 2
+    assert "class" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("3", [0, 1, 2]), ("0,1,5", [0, 1, 5]), ("2-4", [2, 3, 4]), ("7,9-10", [7, 9, 10])])
+def test_seeds(text: str, seeds: list[int]) -> None:
+    assert _seeds(text) == seeds
