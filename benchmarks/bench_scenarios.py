@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,7 @@ FLOOR_GROWTH = 10.0
 def rows() -> list[dict[str, object]]:
     """One row a measurement: what, measured seconds, reference, ratio, floor (of the seconds, or of the ratio)."""
     data = _data()
-    hundred, thousand = (_best(lambda k=k: _build_and_walk(data, k)) for k in (100, 1000))
+    hundred, thousand = (_best(partial(_build_and_walk, data, k)) for k in (100, 1000))
     lean = _best(_lean)
     seek = _best(lambda: list(_stream(data, 1000).experiences[999].walk()))
     return [

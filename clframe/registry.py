@@ -65,7 +65,7 @@ class Registry:
         return self._found
 
 
-def call(kind: str, name: str, function: Any, options: Mapping[str, object], **given: object) -> Any:
+def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, **given: object) -> Any:
     """Call `function(**given, **options)`; an unknown option is answered with the nearest ones, before the call.
 
     Example:

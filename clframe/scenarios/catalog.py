@@ -73,8 +73,8 @@ def build(
     """A stream by name.
 
     Args:
-        spec: one of `names()` or PREFIX-PATH, also with "online-" before it or options in brackets after it; the path of a YAML
-            file; or what such a file says, as a mapping (see `clframe.scenarios.from_yaml`).
+        spec: one of `names()`, PREFIX-PATH, or your own "path/to/file.py:function", also with "online-" before it or options in
+            brackets after it; the path of a YAML file; or what such a file says (see `clframe.scenarios.from_yaml`).
         options: options of the kind by name; they win over those of `spec`. Every kind also takes `online` (each sample once),
             `reveals` (a mapping of task_train, task_test, boundaries, classes), `name` and `seed`.
         seed: root seed of the stream, unless an option `seed` fixes it.
@@ -115,13 +115,12 @@ def _stream(name: str, options: dict[str, Any], named: str, seed: int, data_dir:
     """Build by kind, or by prefix and data set."""
     given = {"seed": options.pop("seed", seed)}
     plain = name.removeprefix("online-")
-    if plain in KINDS.names():
-        data = load_data(plain, options, data_dir)
-        kind = plain
+    prefix = next((p for p in PREFIXES if plain.startswith(f"{p}-")), None)
+    if plain in KINDS.names() or (prefix is None and ":" in plain):
+        data, kind = load_data(plain, options, data_dir), plain
+    elif prefix is None:
+        raise _unknown(name, data_dir)
     else:
-        prefix = next((p for p in PREFIXES if plain.startswith(f"{p}-")), None)
-        if prefix is None:
-            raise _unknown(name, data_dir)
         data, kind = datasets.load(plain.removeprefix(f"{prefix}-"), data_dir), PREFIXES[prefix]
         options = {**_preset(kind, data, options), **options}
     function = KINDS.load(kind)

@@ -1,49 +1,45 @@
-"""What every strategy must do: learn repeatably, be measured without noticing, stop and go on exactly."""
+"""What every strategy must do: learn repeatably, be measured without noticing, keep to what it is given."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clframe.checkpoint import Checkpoint, write
 from clframe.errors import CompositionError
 from clframe.loop import refuse_hidden
-from clframe.models import Network
 from clframe.pieces import isolated_run
 from clframe.scenarios import Stream
 from clframe.strategies import Learner
 from clframe.testing import worlds
-from clframe.testing.compare import PLAIN, copied, difference, held
+from clframe.testing.compare import difference, generators
 from clframe.testing.outcome import NotApplicable, require
 from clframe.testing.spies import Spied
 from clframe.testing.subject import StrategySubject
-from clframe.testing.trial import Members, Saves, setup_for, stops, trial
-from clframe.types import Batch, Reveals, Step, Strategy
+from clframe.testing.trial import setup_for, trial
+from clframe.types import Reveals, Strategy
 
 
 def deterministic(subject: StrategySubject) -> None:
-    """Two runs with one seed give the same weights, rows and terms bit for bit; another seed reaches every generator."""
+    """Two runs with one seed give the same weights, rows and terms, bit for bit; another seed reaches every generator."""
     first, again, other = (trial(subject, subject.world, seed=seed, model=worlds.TOUCHY_MODEL) for seed in (0, 0, 1))
     unlike = first.unlike(again)
     require(unlike is None, f"two runs with the same seed differ in {unlike}. Draw random numbers only from self.generator.")
     require(difference(first.weights, other.weights) is not None, "runs with seeds 0 and 1 end with the same weights.")
     with isolated_run(0, threads=1):
-        made = [subject.build(setup_for(subject.world, seed=seed)) for seed in (0, 1)]
-    for owner, states in _generators(made[0]).items():
-        same = _generators(made[1]).get(owner) == states
-        require(not same, f"the generator {owner} starts in the same state whatever the seed is. Seed it from the run's seed.")
+        here, there = (_owned_generators(subject.build(setup_for(subject.world, seed=seed))) for seed in (0, 1))
+    for owner, state in here.items():
+        same = difference(state, there.get(owner)) is None
+        require(not same, f"{owner} starts in the same state whatever the run's seed is. Draw from self.generator instead.")
 
 
 def evaluation_is_pure(subject: StrategySubject) -> None:
-    """Weights, state and terms are the same whether it is measured at every update, at every fifth or only at boundaries."""
+    """Weights, state and terms are the same whether it is measured after every update, every fifth, or at boundaries only."""
     never = trial(subject, subject.world, model=worlds.TOUCHY_MODEL)
     for plan in ("every", "every(k=5)"):
         measured = trial(subject, subject.world, model=worlds.TOUCHY_MODEL, evaluate=plan)
@@ -53,105 +49,28 @@ def evaluation_is_pure(subject: StrategySubject) -> None:
         require(never.terms == measured.terms, f"measuring with plan {plan!r} changed the loss terms.")
 
 
-def resume_is_exact(subject: StrategySubject) -> None:
-    """Stopped after any of five updates and loaded into a fresh strategy, a run ends as if it had never stopped."""
-    streams = [subject.world, *([worlds.worlds()["hidden boundaries"]] if not subject.requires else [])]
-    for stream in dict.fromkeys(s.reveals for s in streams):
-        world = next(s for s in streams if s.reveals == stream)
-        _resumes(subject, world)
-
-
-def _resumes(subject: StrategySubject, world: Stream) -> None:
-    whole = trial(subject, world, model=worlds.TOUCHY_MODEL, evaluate="every(k=5)")
-    points = stops(subject, world)
-    with TemporaryDirectory() as folder:
-        saving = trial(
-            subject,
-            world,
-            model=worlds.TOUCHY_MODEL,
-            evaluate="every(k=5)",
-            checkpoint=lambda members: Saves(Path(folder), frozenset(points.values()), members, lambda step, members: None),
-        )
-        unlike = whole.unlike(saving)
-        require(unlike is None, f"saving the state changed the run: {unlike}. state_dict must change nothing.")
-        for point, n in points.items():
-            resumed = trial(
-                subject,
-                world,
-                model=worlds.TOUCHY_MODEL,
-                evaluate="every(k=5)",
-                checkpoint=lambda members, n=n: Checkpoint(Path(folder) / f"{n}.pt", "check", members, every=1 << 30),  # type: ignore[misc]
-            )
-            unlike = whole.unlike(resumed)
-            require(unlike is None, f"stopped after {point} (n={n}) and resumed, the run differs in {unlike}. Declare it in `state`.")
-
-
-def declares_its_state(subject: StrategySubject) -> None:
-    """A fresh strategy with the state put back holds the same in every public attribute as the one that was stopped."""
-    world, live, where = subject.world, dict[int, dict[str, Any]](), dict[int, Step]()
-
-    def look(step: Step, members: Members) -> None:
-        strategy = members["strategy"]
-        assert isinstance(strategy, Strategy)
-        live[step.n], where[step.n] = _attributes(strategy), step
-
-    points = stops(subject, world)
-    amid = frozenset((points["an update amid an epoch"], points["an update near the end"]))
-    with TemporaryDirectory() as folder, isolated_run(0, threads=1):
-        trial(subject, world, checkpoint=lambda members: Saves(Path(folder), amid, members, look))
-        for n, step in where.items():
-            stream = subject.on(world).walked(batch_size=worlds.BATCH, epochs=worlds.EPOCHS, seed=0)
-            fresh = subject.build(setup_for(stream, seed=0))
-            fresh.begin(stream.experiences[step.experience].train)
-            fresh.load_state_dict(torch.load(Path(folder) / f"{n}.pt", weights_only=True)["strategy"])
-            unlike = difference(live[n], _attributes(fresh))
-            require(
-                unlike is None,
-                f"after a resume at update {n} an attribute is not what it was: {unlike}. Declare it in `state`, set it in "
-                "`begin`, or begin its name with an underscore if it is worked out anew before it is used.",
-            )
-
-
-def state_is_plain(subject: StrategySubject) -> None:
-    """The state is tensors, numbers, strings, None, lists and dictionaries, and comes back from a file as it was."""
-    left = trial(subject, subject.world)
-    state = left.strategy.state_dict()
-    odd = _not_plain(state, "state")
-    require(odd is None, f"{odd} is not plain. Keep tensors, numbers, strings, None, lists and dictionaries of them.")
-    before = copied(state)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "state.pt"
-        write(path, {"state": state})
-        loaded = torch.load(path, weights_only=True)["state"]
-    unlike = difference(copied(before), copied(loaded))
-    require(unlike is None, f"the state read back from a file differs: {unlike}.")
-    left.strategy.load_state_dict(loaded)
-    unlike = difference(before, copied(left.strategy.state_dict()))
-    require(unlike is None, f"load_state_dict(state_dict()) changed the state: {unlike}.")
-
-
 def inputs_stay_untouched(subject: StrategySubject) -> None:
-    """observe leaves x, y, index, weight and task of its batch as they were, and predict leaves x."""
+    """observe leaves every field of its batch as it was, and predict leaves its inputs."""
     left = trial(subject, subject.world, disguise=Spied)
-    x, task = _questions(subject.world)
+    x, task = questions(subject.world)
     before = x.clone()
-    with isolated_run(0, threads=1), torch.inference_mode():
+    with isolated_run(0, threads=1), torch.no_grad():
         left.strategy.predict(x, task)
     require(torch.equal(before, x), "predict changed the inputs that it was given.")
 
 
 def sees_only_what_is_revealed(subject: StrategySubject) -> None:
-    """It fetches only ids that were delivered or belong to the experience in progress, and asks for nothing beside the contract."""
+    """It fetches ids that were delivered or belong to the experience in progress, and uses nothing beside the contract."""
     for world in worlds.worlds().values():
         if subject.requires <= world.reveals.names():
             trial(subject, world, disguise=Spied)
 
 
-def requires_what_it_needs(subject: StrategySubject) -> None:
-    """`requires` holds known names, a scenario that hides one of them is refused, and no more than them is needed."""
+def refuses_what_hides_its_requirements(subject: StrategySubject) -> None:
+    """`requires` holds known names, before and after training, and a stream that hides one of them is refused."""
     known = Reveals(True, True, True, True).names()
     strange = sorted(subject.requires - known)
-    require(not strange, f"requires names {strange}, which no scenario reveals. Known: {', '.join(sorted(known))}.")
+    require(not strange, f"requires names {strange}, which no scenario can reveal. Known: {', '.join(sorted(known))}.")
     left = trial(subject, subject.world)
     for name, world in worlds.worlds().items():
         if subject.requires <= world.reveals.names():
@@ -165,49 +84,116 @@ def requires_what_it_needs(subject: StrategySubject) -> None:
 
 def terms_are_named_and_finite(subject: StrategySubject) -> None:
     """observe returns loss terms by name: finite scalars that hold on to no graph."""
-    stream = subject.on(subject.world).walked(batch_size=worlds.BATCH, epochs=1)
+    stream, strategy = _fresh(subject)
     with isolated_run(0, threads=1):
-        strategy = subject.build(setup_for(stream, seed=0))
         for experience in stream.experiences:
             strategy.begin(experience.train)
             for step, batch in experience.steps():
                 terms = strategy.observe(batch)
-                require(len(terms) > 0, f"update {step.n} returned no loss term.")
+                require(isinstance(terms, Mapping) and len(terms) > 0, f"update {step.n} must return its terms by name; got {terms!r}.")
                 for name, value in terms.items():
-                    _term(name, value, step.n)
+                    _check_term(name, value, step.n)
             strategy.end(experience.train)
 
 
 def predicts_a_score_a_class(subject: StrategySubject) -> None:
-    """predict gives (B, C) scores without NaN, one row a sample whatever else is in the batch, and the same when asked again."""
-    left, (x, task) = trial(subject, subject.world), _questions(subject.world)
-    with isolated_run(0, threads=1), torch.inference_mode():
-        left.network.eval()
+    """predict gives (B, C) scores without NaN: one row a sample, whatever else is asked and however often."""
+    left, (x, task) = trial(subject, subject.world), questions(subject.world)
+    left.network.eval()
+    with isolated_run(0, threads=1), torch.no_grad():
         scores, again = (left.strategy.predict(x, task) for _ in range(2))
-        alone = torch.cat([left.strategy.predict(x[i : i + 1], None if task is None else task[i : i + 1]) for i in range(len(x))])
+        alone = [left.strategy.predict(x[i : i + 1], None if task is None else task[i : i + 1]) for i in range(len(x))]
     expected = (len(x), subject.world.num_classes)
     require(tuple(scores.shape) == expected, f"predict must give scores {expected}; got {tuple(scores.shape)}.")
     require(not bool(scores.isnan().any()), "predict gave NaN.")
     require(torch.equal(scores, again), "predict gave other scores for the same inputs when asked again.")
-    require(torch.allclose(scores, alone, rtol=1e-3, atol=1e-4), "the scores of a sample depend on what else is in its batch.")
+    require(torch.allclose(scores, torch.cat(alone), rtol=1e-3, atol=1e-4), "a sample's scores depend on the rest of its batch.")
 
 
 def global_generators_stay_untouched(subject: StrategySubject) -> None:
-    """With a model that draws nothing, a whole run leaves torch's, numpy's and Python's global generators where they were."""
-    found: list[tuple[str, Any]] = []
+    """With a model that draws nothing, torch's, numpy's and Python's global generators stay where they were."""
+    state_numpy, state_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with isolated_run(0, threads=1):
+            stream = subject.on(subject.world).walked(batch_size=worlds.BATCH)
+            setup, before = setup_for(stream, seed=0), _global()
+            strategy = subject.build(setup)
+            _unmoved(before, "its construction")
+            for experience in stream.experiences:
+                strategy.begin(experience.train)
+                _unmoved(before, "begin")
+                for _, batch in experience.steps():
+                    strategy.observe(batch)
+                    _unmoved(before, "observe")
+                strategy.end(experience.train)
+                _unmoved(before, "end")
+    finally:
+        np.random.set_state(state_numpy)  # noqa: NPY002
+        random.setstate(state_python)
 
-    def note(strategy: Strategy, network: Network) -> None:
-        found.append(_global())
 
+def runs_class_incremental(subject: StrategySubject) -> None:
+    """It learns a class-incremental stream to its end, if that reveals what it requires."""
+    _runs(subject, "class-incremental")
+
+
+def runs_task_incremental(subject: StrategySubject) -> None:
+    """It learns a task-incremental stream, with one head a task, to its end."""
+    _runs(subject, "task-incremental")
+
+
+def runs_domain_incremental(subject: StrategySubject) -> None:
+    """It learns a domain-incremental stream to its end, if that reveals what it requires."""
+    _runs(subject, "domain-incremental")
+
+
+def runs_without_boundaries(subject: StrategySubject) -> None:
+    """It learns a stream that hides boundaries and classes to its end, if it requires neither."""
+    _runs(subject, "hidden boundaries")
+
+
+def questions(stream: Stream) -> tuple[Tensor, Tensor | None]:
+    """Some test inputs of the first experience, and their task where the test reveals it."""
+    first = stream.experiences[0]
+    x = first.test_source.fetch(torch.from_numpy(first.test[:7]))
+    return x, torch.full((len(x),), first.task or 0) if stream.reveals.task_test else None
+
+
+def _fresh(subject: StrategySubject) -> tuple[Stream, Strategy]:
+    stream = subject.on(subject.world).walked(batch_size=worlds.BATCH)
     with isolated_run(0, threads=1):
-        before_numpy, before_python = np.random.get_state(), random.getstate()  # noqa: NPY002
-        try:
-            with isolated_run(0, threads=1):
-                start = _global()
-                subject.build(setup_for(subject.world, seed=0))
-                built = difference(start[1], _global()[1])
-            require(built is None, f"its construction draws from a global generator ({built}). Draw from self.generator.")
-            _walk_and_compare(subject)
-        finally:
-            np.random.set_state(before_numpy)  # noqa: NPY002
-            random.setstate(before_python)
+        return stream, subject.build(setup_for(stream, seed=0))
+
+
+def _runs(subject: StrategySubject, name: str) -> None:
+    world = worlds.worlds()[name]
+    hidden = sorted(subject.requires - world.reveals.names())
+    if hidden:
+        raise NotApplicable(f"requires {' and '.join(hidden)}")
+    trial(subject, world)
+
+
+def _check_term(name: object, value: object, n: int) -> None:
+    require(isinstance(name, str) and bool(name), f"a loss term must have a name; got {name!r} at update {n}.")
+    require(isinstance(value, Tensor) and value.dim() == 0, f"loss term {name!r} must be a scalar tensor; got {value!r} at update {n}.")
+    assert isinstance(value, Tensor)
+    require(not value.requires_grad, f"loss term {name!r} holds on to its graph at update {n}. Return value.detach().")
+    require(math.isfinite(float(value)), f"loss term {name!r} is {float(value)} at update {n}.")
+
+
+def _owned_generators(strategy: Strategy) -> dict[str, Any]:
+    owners: dict[str, object] = {type(strategy).__name__: strategy}
+    if isinstance(strategy, Learner):
+        owners |= {part.name: part for part in strategy.parts}
+    return {f"{owner}.{name}": state for owner, thing in owners.items() for name, state in generators(thing).items()}
+
+
+def _global() -> dict[str, Any]:
+    name, keys, *position = np.random.get_state()  # noqa: NPY002
+    return {"torch": torch.get_rng_state(), "numpy": [name, keys, *position], "Python": list(random.getstate())}
+
+
+def _unmoved(before: dict[str, Any], what: str) -> None:
+    changed = difference(before, _global())
+    if changed is not None:
+        require(False, f"{what} drew from {changed.split('[')[0].split(':')[0]}'s global generator. Draw from self.generator.")

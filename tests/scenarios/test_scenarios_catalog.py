@@ -135,6 +135,15 @@ def test_a_missing_yaml_file_is_named() -> None:
         build("nowhere.yaml")
 
 
+def test_a_function_of_your_own_is_a_scenario(tmp_path: Path) -> None:
+    lines = ["from clframe.scenarios import Stream, class_incremental", "", "", "def two(data, *, seed=0) -> Stream:"]
+    (tmp_path / "my_scenario.py").write_text(
+        "\n".join([*lines, "    return class_incremental(data, experiences=2, seed=seed)"])
+    )
+    stream = build(f"{tmp_path / 'my_scenario.py'}:two", seed=6)
+    assert (len(stream), stream.seed) == (2, 6)
+
+
 def test_entry_points_are_scenarios_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS._found, "mine", "clframe.scenarios.data_incremental:data_incremental")
     assert "mine" in names()

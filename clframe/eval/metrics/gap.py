@@ -72,8 +72,10 @@ class _Table(NamedTuple):
     area: Floats
 
     def pairs(self, column: Floats) -> Floats:
-        """One column of the table as a flat array (k(k-1)/2,)."""
-        return column[np.tril_indices(len(column))]
+        """One column of the table, flat, over the pairs that count: those with something to lose, an accuracy above 0 before."""
+        flat: Floats = column[np.tril_indices(len(column))]
+        before = self.before[np.tril_indices(len(column))]
+        return flat[~(before <= 0.0)]
 
 
 def _measure(curves: Curves, horizon: int | None = None, tolerance: float = 0.0) -> _Table:
@@ -139,7 +141,7 @@ def recovery_table(curves: Curves, tolerance: float = 0.0) -> Floats:
 
 
 def recovery_time_median(curves: Curves, tolerance: float = 0.0) -> float | None:
-    """Median recovery time in updates over all boundaries and previous experiences. Low is better.
+    """Median recovery time in updates over boundaries and previous experiences with something to lose. Low is better.
 
     An experience that never recovers counts as infinite, so None means k = 1 or that half or more never recovered:
     `recovered_share` tells which.
@@ -169,7 +171,7 @@ def recovery_time_mean(curves: Curves, tolerance: float = 0.0) -> float | None:
 
 
 def recovered_share(curves: Curves, tolerance: float = 0.0) -> float | None:
-    """Share of boundaries x previous experiences that recovered before the next boundary. High is better.
+    """Share of boundaries x previous experiences (with something to lose) that recovered before the next boundary. High is better.
 
     Example:
         >>> from clframe.eval.metrics import dip, recovered_share
@@ -181,10 +183,11 @@ def recovered_share(curves: Curves, tolerance: float = 0.0) -> float | None:
 
 
 def gap_depth(curves: Curves, horizon: int | None = None) -> float | None:
-    """Mean depth of the gap over all boundaries and previous experiences. Low is better; negative if they only rose.
+    """Mean depth of the gap over boundaries and previous experiences with something to lose. Low is better.
 
-    depth[j, i] = A(E_i, f_|T_j|) - min_n { A(E_i, f_n) : |T_j| < n <= min(|T_j| + H, |T_{j+1}|) }, H = `horizon`.
-    None for k = 1.
+    depth[j, i] = A(E_i, f_|T_j|) - min_n { A(E_i, f_n) : |T_j| < n <= min(|T_j| + H, |T_{j+1}|) }, H = `horizon`;
+    negative if accuracy only rose. Pairs with accuracy 0 at the boundary are left out: what is gone cannot fall, and a method that
+    forgets everything at once would look steady. None for k = 1, or where nothing was left at any boundary.
 
     Raises:
         OptionError: the horizon is below 1.
@@ -201,7 +204,7 @@ def gap_depth(curves: Curves, horizon: int | None = None) -> float | None:
 
 
 def gap_area(curves: Curves, tolerance: float = 0.0) -> float | None:
-    """Mean area of the gap, in accuracy x updates, over all boundaries and previous experiences. Low is better.
+    """Mean area of the gap, in accuracy x updates, over boundaries and previous experiences with something to lose. Low is better.
 
     area[j, i] = sum_n (A(E_i, f_|T_j|) - A(E_i, f_n))_+ from |T_j| to the recovery, or the next boundary where there is none. A
     value stands for the updates since the evaluation before it. None for k = 1.
