@@ -51,9 +51,13 @@ def network(model: str | nn.Module, head: str, stream: Stream, seed: int) -> Net
     name, options = (model, {}) if isinstance(model, nn.Module) else parse(model)
     if name == "auto":
         name = "slim-resnet18" if len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= 24 else "mlp"
-    return models.build(
+    made = models.build(
         name, shape, stream.num_classes, num_tasks=stream.num_tasks, head=head, rows=rows, seed=seed, options=options
     )
+    if isinstance(stream.order, Joint):  # every class comes from the first update on
+        for experience in stream.experiences:
+            made.begin(experience.train.classes, experience.train.task)
+    return made
 
 
 def optimizer(name: str, lr: float, momentum: float, weight_decay: float) -> Callable[[Iterable[Any]], torch.optim.Optimizer]:

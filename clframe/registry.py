@@ -14,6 +14,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -61,8 +62,14 @@ class Registry:
 
     def _installed(self) -> dict[str, str]:
         if self.group and not self._found:
-            self._found.update({e.name: e.value for e in metadata.entry_points(group=self.group)})
+            self._found.update(entry_points(self.group))
         return self._found
+
+
+@lru_cache
+def entry_points(group: str) -> dict[str, str]:
+    """What installed packages register in a group: name -> "module:attribute"; looked up once."""
+    return {e.name: e.value for e in metadata.entry_points(group=group)}
 
 
 def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, **given: object) -> Any:

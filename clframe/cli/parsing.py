@@ -90,5 +90,6 @@ def progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | 
 
 
 def say(text: str) -> None:
-    """A line for a person, beside the output that a program may read."""
-    print(text, file=sys.stderr)
+    """A line for a person who watches: on a terminal only, beside the output that a program may read."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)

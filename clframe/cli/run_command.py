@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clframe.cli.output import print_results
-from clframe.cli.parsing import parse, parser, progress
+from clframe.cli.parsing import parse, parser, progress, say
 from clframe.errors import bad_option
 from clframe.registry import split
 
@@ -41,10 +41,27 @@ def main(arguments: Sequence[str]) -> int:
     for scenario in scenarios:
         for strategy in strategies:
             pieces.stream(scenario, strategy, seeds[0], options["data_dir"])
+        say(_plan(scenario, strategies, seeds, given.jobs, options, out))
     with progress(quiet=given.json) as tell:
         results = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
     print_results(results, results.report(out / "report.html"), given.json)
     return 0
+
+
+def _plan(scenario: str, strategies: list[str], seeds: list[int], jobs: int, options: dict[str, Any], out: Path) -> str:
+    """What is about to be done, and what memory grows with the data."""
+    from clframe import pieces
+    from clframe.eval.evaluator import Evaluator
+    from clframe.eval.plan import plan
+
+    stream = pieces.stream(scenario, "finetune", seeds[0], options["data_dir"])
+    stream = stream.walked(batch_size=options["batch_size"], epochs=options["epochs"])
+    evaluator = Evaluator(stream, plan(options["evaluate"]), subset=options["subset"])
+    runs = len(strategies) * len(seeds)
+    return (
+        f"{scenario}: {runs} run{'s' * (runs > 1)} of {stream.starts[-1]} updates along {len(stream)} experiences, "
+        f"{min(jobs, runs)} at a time; each keeps {evaluator.bytes / 1e6:.0f} MB of test samples. To {out}"
+    )
 
 
 def _seeds(text: str) -> list[int]:

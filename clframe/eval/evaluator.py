@@ -39,6 +39,8 @@ class Testable(Protocol):
 class Probe:
     """Test samples of all experiences, one after the other, ready to be predicted.
 
+    A sample that stands in several test sets is predicted once and counted in each, where no task label tells them apart.
+
     Attributes:
         source: where they lie.
         ids: their ids (n,), those of experience k at offsets[k]:offsets[k+1].
@@ -54,26 +56,46 @@ class Probe:
     device: torch.device
 
     @cached_property
+    def place(self) -> Ids | None:
+        """Where each of the n samples stands among the distinct ones (in order of appearance); None where all are distinct."""
+        distinct, first, inverse = np.unique(self.ids, return_index=True, return_inverse=True)
+        if self.task is not None or len(distinct) == len(self.ids):
+            return None
+        rank = np.empty(len(distinct), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(distinct))
+        return rank[inverse]
+
+    @cached_property
+    def distinct(self) -> Ids:
+        """Ids to predict, in order of appearance."""
+        return self.ids if self.place is None else self.ids[np.unique(self.place, return_index=True)[1]]
+
+    @cached_property
     def y(self) -> Tensor:
-        """Labels (n,), on the device."""
-        return torch.from_numpy(np.ascontiguousarray(self.source.y[self.ids])).to(self.device)
+        """Labels of the distinct samples, on the device."""
+        return torch.from_numpy(np.ascontiguousarray(self.source.y[self.distinct])).to(self.device)
 
     @cached_property
     def x(self) -> Tensor | None:
-        """Inputs (n, ...), on the device, fetched once; None where they would take more than 1 GiB."""
-        return self.source.fetch(torch.from_numpy(self.ids)) if self.bytes <= CACHE_BYTES else None
+        """Inputs of the distinct samples, on the device, fetched once; None where they would take more than 1 GiB."""
+        return self.source.fetch(torch.from_numpy(self.distinct)) if self.bytes <= CACHE_BYTES else None
 
     @property
     def bytes(self) -> int:
         """Memory of the inputs as float32."""
-        return 4 * len(self.ids) * int(np.prod(self.source.input_shape))
+        return 4 * len(self.distinct) * int(np.prod(self.source.input_shape))
 
     def correct(self, strategy: Strategy, stop: int, chunk: int) -> npt.NDArray[np.bool_]:
         """Whether each of the first `stop` samples is predicted right. A row without any finite score is wrong."""
+        if self.place is None:
+            return self._predicted(strategy, stop, chunk)
+        return self._predicted(strategy, int(self.place[:stop].max()) + 1, chunk)[self.place[:stop]]
+
+    def _predicted(self, strategy: Strategy, stop: int, chunk: int) -> npt.NDArray[np.bool_]:
         found = []
         for low in range(0, stop, chunk):
             high = min(low + chunk, stop)
-            x = self.source.fetch(torch.from_numpy(self.ids[low:high])) if self.x is None else self.x[low:high]
+            x = self.source.fetch(torch.from_numpy(self.distinct[low:high])) if self.x is None else self.x[low:high]
             best = strategy.predict(x, None if self.task is None else self.task[low:high]).max(1)
             found.append((best.indices == self.y[low:high]) & (best.values > -torch.inf))
         return torch.cat(found).cpu().numpy()
@@ -148,6 +170,11 @@ class Evaluator:
         if not self.whole:
             rows += self._rows(correct[self.positions], self.curve, count, n, trained, "curve", None)
         return rows, self._classes(correct, n)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the cached test samples will take."""
+        return sum(probe.bytes for probe in {id(p): p for p in (self.full, self.curve)}.values() if probe.bytes <= CACHE_BYTES)
 
     def chosen(self) -> pd.DataFrame:
         """The curve's samples: evaluated, id (in the test source)."""

@@ -67,6 +67,9 @@ def task_incremental(
 ) -> Stream:
     """As `class_incremental`, with the task label given in training and test: the learner knows which group to tell apart.
 
+    Args:
+        data, experiences, classes_per_experience, class_order, validation, seed, name: as in `class_incremental`.
+
     Example:
         >>> task_incremental("digits").reveals.task_test
         True

@@ -88,8 +88,9 @@ class Learner:
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """One iteration. Returns every term of the loss, detached."""
         union, groups = self._union(batch)
-        features = self.model.features(union.x)
-        view = View(self.model, union, groups, features, self.model.head(features, union.task))
+        model, size = self.model, len(union)
+        features = model.features(union.x)
+        view = View(model, union, groups, features, model.head(features, union.task))
         terms = {"ce": classification_loss(view.logits, union.y, union.weight)}
         for part in self._penalising:
             for name, value in part.penalty(view).items():
@@ -104,8 +105,8 @@ class Learner:
         self.optimizer.step()
         for part in self._absorbing:
             part.absorb(view)
-        self.forwards += len(union)
-        self.backwards += len(union)
+        self.forwards += size
+        self.backwards += size
         returned = {name: value.detach() for name, value in terms.items()}
         return returned if plasticity is None else {**returned, **self._decomposition(plasticity)}
 
@@ -151,12 +152,15 @@ class Learner:
         return {"strategy": "Learner", "parts": [part.describe() for part in self.parts]}
 
     def _union(self, batch: Batch) -> tuple[Batch, dict[str, slice]]:
-        recalled = [(part.name, found) for part in self._recalling if (found := part.recall(batch)) is not None and len(found)]
-        groups, stop = {"new": slice(0, len(batch))}, len(batch)
-        for name, found in recalled:
-            groups[name] = slice(stop, stop + len(found))
-            stop += len(found)
-        return (union([batch, *(found for _, found in recalled)]) if recalled else batch), groups
+        stop = len(batch)
+        batches, groups = [batch], {"new": slice(0, stop)}
+        for part in self._recalling:
+            found = part.recall(batch)
+            if found is not None and (size := len(found)):
+                batches.append(found)
+                groups[part.name] = slice(stop, stop + size)
+                stop += size
+        return (union(batches) if len(batches) > 1 else batch), groups
 
     def _plasticity(self, view: View) -> list[Tensor]:
         """Gradient of the new batch's share of the classification loss; the graph is kept for the step itself."""

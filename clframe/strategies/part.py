@@ -51,6 +51,7 @@ class Part:
         name: prefix of its loss terms and address of its random numbers; unique within a Learner.
         state: attributes that survive a stop: tensors, numbers, strings, lists of them, or objects with a `state_dict`.
         requires: what the scenario must reveal: "boundaries", "classes", "task_train", "task_test".
+        grows: what its state grows with, besides the classes: some of "samples", "experiences"; a bounded one with neither.
         known_failures: conformance checks that it fails, with the reason.
         forwards, backwards: samples that it sent through a network itself, for the budget ledger.
 
@@ -66,6 +67,7 @@ class Part:
     name: str = "part"
     state: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
+    grows: frozenset[str] = frozenset()
     known_failures: ClassVar[Mapping[str, str]] = {}
     model: Network
     generator: torch.Generator

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clframe.types import Stateful
 
-PLAIN = (bool, int, float, str, bytes, type(None))
+PLAIN = (bool, int, float, str, type(None))
 
 
 def difference(a: Any, b: Any, where: str = "") -> str | None:
@@ -67,8 +67,15 @@ def held(thing: object, *, public: bool) -> dict[str, Any]:
         thing: the object.
         public: leave out the attributes whose names begin with an underscore.
     """
-    found = {n: _value(v) for n, v in vars(thing).items() if not (public and n.startswith("_"))}
+    defaults = {n: v for c in type(thing).__mro__ for n, v in vars(c).items() if type(v) in (bool, int, float)}
+    found = {n: _value(getattr(thing, n)) for n in {**defaults, **vars(thing)} if not (public and n.startswith("_"))}
     return {n: v for n, v in found.items() if v is not NotImplemented}
+
+
+def generators(thing: object) -> dict[str, Any]:
+    """The state of every random generator that is an attribute of the object."""
+    kinds = (torch.Generator, np.random.Generator)
+    return {name: _value(value) for name, value in vars(thing).items() if isinstance(value, kinds)}
 
 
 def _value(value: object) -> Any:

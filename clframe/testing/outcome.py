@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import traceback
 import unittest
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from clframe.errors import ClframeError
 
 Status = Literal["passed", "failed", "known failure", "not applicable"]
 
@@ -60,7 +62,7 @@ class Check:
     known: str | None = None
 
     def __call__(self) -> None:
-        """Raise AssertionError if the check fails; skip, for unittest and pytest, where it does not apply or is a known failure."""
+        """Raise AssertionError if the check fails; skip (in pytest and unittest) what does not apply or is a known failure."""
         outcome = self.outcome()
         if outcome.status == "failed":
             raise AssertionError(f"{self.name}: {outcome.message}")
@@ -75,11 +77,15 @@ class Check:
             return Outcome(self.name, "not applicable", str(reason))
         except CheckFailed as error:
             return self._failed(str(error))
+        except ClframeError as error:
+            return self._failed(str(error))
         except Exception as error:  # whatever the code under test raises
             last = traceback.extract_tb(error.__traceback__)[-1]
             return self._failed(f"{type(error).__name__}: {error or 'no message'} ({last.filename}:{last.lineno})")
         if self.known is not None:
-            return Outcome(self.name, "failed", f"declared a known failure ({self.known}), but it passes. Take the declaration back.")
+            return Outcome(
+                self.name, "failed", f"declared a known failure ({self.known}), but it passes. Take the declaration back."
+            )
         return Outcome(self.name, "passed")
 
     def _failed(self, message: str) -> Outcome:
@@ -89,15 +95,6 @@ class Check:
 
     def __str__(self) -> str:
         return self.name
-
-
-def made_checks(rules: tuple[Callable[[Any], None], ...], subject: Any, known: Mapping[str, str]) -> list[Check]:
-    """One check a rule; its name is the function's, its claim the docstring's first line."""
-    checks = []
-    for rule in rules:
-        name = rule.__name__.replace("_", " ")
-        checks.append(Check(name, (rule.__doc__ or "").strip().partition("\n")[0], rule, subject, known.get(name)))
-    return checks
 
 
 def require(condition: bool, message: str) -> None:

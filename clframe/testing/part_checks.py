@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clframe.errors import CompositionError
@@ -11,26 +11,20 @@ from clframe.models import Network
 from clframe.scenarios import Stream
 from clframe.strategies import STRATEGIES, Learner, Part, Replay, Setup, build
 from clframe.testing import worlds
-from clframe.testing.compare import difference
 from clframe.testing.outcome import NotApplicable, require
 from clframe.testing.spies import guard
 from clframe.testing.subject import SIZE, StrategySubject, subject_of
 from clframe.testing.trial import Left, setup_for, trial
 from clframe.types import Strategy
 
+WITNESS = "conformance-witness"
+
 
 def order_free(subject: StrategySubject) -> None:
-    """Composed with any built-in part, in either order, it gives the same weights, rows and terms; a refusal is a sentence."""
+    """Composed with each built-in part, in either order, it gives the same result bit for bit, or the same refusal."""
     _need_parts(subject)
     for partner in built_in_parts():
-        try:
-            there = _composed(subject, partner, turned=False)
-        except CompositionError:
-            there = None
-        try:
-            back = _composed(subject, partner, turned=True)
-        except CompositionError:
-            back = None
+        there, back = (_composed(subject, partner, turned) for turned in (False, True))
         both = f"{subject.name} and {partner.name}"
         require((there is None) == (back is None), f"{both} are refused in one order and composed in the other.")
         if there is not None and back is not None:
@@ -39,9 +33,8 @@ def order_free(subject: StrategySubject) -> None:
 
 
 def writes_only_its_own_state(subject: StrategySubject) -> None:
-    """After each hook the model, its modes, gradients, the optimizer, the batch and the other parts are what they were."""
+    """Each of its hooks leaves the model, its gradients, the optimizer, the batch and the other parts as they were."""
     _need_parts(subject)
-    world = subject.world
 
     def watch(strategy: Strategy, network: Network) -> None:
         assert isinstance(strategy, Learner)
@@ -49,58 +42,66 @@ def writes_only_its_own_state(subject: StrategySubject) -> None:
             if part.name != WITNESS:
                 guard(strategy, part)
 
-    trial(_Composition(subject, None, False), world, model=worlds.TOUCHY_MODEL, prepare=watch)
-    trial(_Composition(subject, _witness, False), world, model=worlds.TOUCHY_MODEL, prepare=watch)
+    for makers in ((subject.parts,), (subject.parts, _witness)):
+        trial(_Composition(subject, makers), subject.world, model=worlds.TOUCHY_MODEL, prepare=watch)
 
 
 def describes_itself(subject: StrategySubject) -> None:
-    """describe() gives its name and the value of every option of its constructor, ready for JSON."""
+    """describe() names it and gives the value of every option of its constructor, ready for JSON."""
     strategy = subject.build(setup_for(subject.world, seed=0))
     if not hasattr(strategy, "describe"):
-        raise NotApplicable("has no describe(); its class name stands in the spec")
-    said = strategy.describe()
+        raise NotApplicable("has no describe(); the spec of a run holds its class name")
     try:
-        json.dumps(said)
+        json.dumps(strategy.describe())
     except TypeError as error:
-        require(False, f"describe() must be plain; {error}.")
-    for part, piece in zip(said["parts"] if subject.whole is None else [], subject.pieces, strict=False):
-        require("options" in part and "name" in part, f"{piece.name}: describe() must hold 'name' and 'options'; got {sorted(part)}.")
-    for part in subject.parts():
-        options = part.describe()["options"]
-        for piece in subject.pieces:
-            if isinstance(piece.made, type) and type(part) is piece.made:
+        require(False, f"describe() must be ready for JSON; {error}.")
+    for piece in subject.pieces:
+        for part in subject.parts():
+            if type(part) is piece.made:
+                options = part.describe()["options"]
                 missing = sorted(set(piece.option_names) - set(options))
-                require(not missing, f"describe() leaves out the options {', '.join(missing)}.")
+                require(not missing, f"describe() leaves out the options {', '.join(missing)} of {piece.name}.")
                 for name, value in piece.options.items():
-                    same = difference(options[name], value) is None or options[name] == value
-                    require(same, f"describe() says {name}={options[name]!r}, but it was given {value!r}.")
-
-
-WITNESS = "witness"
+                    require(options[name] == value, f"describe() says {name}={options[name]!r}, but it was given {value!r}.")
 
 
 def built_in_parts() -> list[StrategySubject]:
-    """The parts that come with clframe."""
+    """The parts that come with clframe, by name."""
     found = [subject_of(name) for name in STRATEGIES.table]
     return [s for s in found if isinstance(s, StrategySubject) and s.parts()]
 
 
 @dataclass(frozen=True)
 class _Composition:
-    """The subject's parts with those of a partner, constructed and listed in one order or the other."""
+    """A Learner of parts that are made, and listed, in the order of their makers."""
 
     subject: StrategySubject
-    partner: "object"
-    turned: bool
+    makers: tuple[Callable[[], list[Part]], ...]
 
     def build(self, setup: Setup) -> Strategy:
-        """A Learner of both."""
-        makers = [self.subject.parts, *([self.partner] if self.partner is not None else [])]
-        made: list[Part] = []
-        for make in reversed(makers) if self.turned else makers:
-            made.extend(make())  # type: ignore[operator]
-        return build(made, setup)
+        return build([part for make in self.makers for part in make()], setup)
 
     def on(self, stream: Stream) -> Stream:
-        """As the subject."""
         return self.subject.on(stream)
+
+
+def _composed(subject: StrategySubject, partner: StrategySubject, turned: bool) -> Left | None:
+    """The result of both, or None where they are refused."""
+    makers = (partner.parts, subject.parts) if turned else (subject.parts, partner.parts)
+    world = worlds.world_for(subject.requires | partner.requires)
+    try:
+        return trial(_Composition(subject, makers), world, epochs=1)
+    except CompositionError:
+        return None
+
+
+def _witness() -> list[Part]:
+    """A memory beside the part: it makes the batch longer, and notices when it is written to."""
+    memory = Replay(size=SIZE)
+    memory.name = WITNESS
+    return [memory]
+
+
+def _need_parts(subject: StrategySubject) -> None:
+    if not subject.parts():
+        raise NotApplicable("no part to compose")

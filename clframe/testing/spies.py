@@ -101,7 +101,10 @@ class SpiedTrain:
         if spy.reveals.boundaries:
             allowed |= set(spy.stream.segments[k].tolist())
         early = sorted(set(index.tolist()) - allowed)
-        require(not early, f"during experience {k} the strategy fetched ids that had not been in the stream yet, such as {early[:3]}")
+        require(
+            not early,
+            f"during experience {k} the strategy fetched ids that had not been in the stream yet, such as {early[:3]}",
+        )
         return real.fetch(index)
 
     def batches(self, size: int, order: Ids | None = None) -> Iterator[Batch]:

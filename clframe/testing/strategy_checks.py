@@ -45,7 +45,9 @@ def evaluation_is_pure(subject: StrategySubject) -> None:
         measured = trial(subject, subject.world, model=worlds.TOUCHY_MODEL, evaluate=plan)
         for what in ("weights", "strategy"):
             unlike = difference(never.state[what], measured.state[what], what)
-            require(unlike is None, f"measuring with plan {plan!r} changed the training: {unlike}. predict must change nothing.")
+            require(
+                unlike is None, f"measuring with plan {plan!r} changed the training: {unlike}. predict must change nothing."
+            )
         require(never.terms == measured.terms, f"measuring with plan {plan!r} changed the loss terms.")
 
 
@@ -90,7 +92,10 @@ def terms_are_named_and_finite(subject: StrategySubject) -> None:
             strategy.begin(experience.train)
             for step, batch in experience.steps():
                 terms = strategy.observe(batch)
-                require(isinstance(terms, Mapping) and len(terms) > 0, f"update {step.n} must return its terms by name; got {terms!r}.")
+                require(
+                    isinstance(terms, Mapping) and len(terms) > 0,
+                    f"update {step.n} must return its terms by name; got {terms!r}.",
+                )
                 for name, value in terms.items():
                     _check_term(name, value, step.n)
             strategy.end(experience.train)
@@ -107,7 +112,9 @@ def predicts_a_score_a_class(subject: StrategySubject) -> None:
     require(tuple(scores.shape) == expected, f"predict must give scores {expected}; got {tuple(scores.shape)}.")
     require(not bool(scores.isnan().any()), "predict gave NaN.")
     require(torch.equal(scores, again), "predict gave other scores for the same inputs when asked again.")
-    require(torch.allclose(scores, torch.cat(alone), rtol=1e-3, atol=1e-4), "a sample's scores depend on the rest of its batch.")
+    require(
+        torch.allclose(scores, torch.cat(alone), rtol=1e-3, atol=1e-4), "a sample's scores depend on the rest of its batch."
+    )
 
 
 def global_generators_stay_untouched(subject: StrategySubject) -> None:
@@ -175,7 +182,10 @@ def _runs(subject: StrategySubject, name: str) -> None:
 
 def _check_term(name: object, value: object, n: int) -> None:
     require(isinstance(name, str) and bool(name), f"a loss term must have a name; got {name!r} at update {n}.")
-    require(isinstance(value, Tensor) and value.dim() == 0, f"loss term {name!r} must be a scalar tensor; got {value!r} at update {n}.")
+    require(
+        isinstance(value, Tensor) and value.dim() == 0,
+        f"loss term {name!r} must be a scalar tensor; got {value!r} at update {n}.",
+    )
     assert isinstance(value, Tensor)
     require(not value.requires_grad, f"loss term {name!r} holds on to its graph at update {n}. Return value.detach().")
     require(math.isfinite(float(value)), f"loss term {name!r} is {float(value)} at update {n}.")

@@ -181,7 +181,9 @@ def _sorted_out(name: str, made: Callable[..., Any], options: dict[str, object])
             return MemorySubject(name, made)
         if issubclass(made, Part) or all(hasattr(made, verb) for verb in ("begin", "observe", "end", "predict")):
             return _proven(StrategySubject((Piece(name, made, options),)))
-        raise bad_option(name, "a Part, a Strategy (begin, observe, end, predict) or a Memory", made.__name__, "Derive it from Part.")
+        raise bad_option(
+            name, "a Part, a Strategy (begin, observe, end, predict) or a Memory", made.__name__, "Derive it from Part."
+        )
     if not callable(made):
         raise bad_option(name, "a class or a function", made, "Give Part, Strategy or Memory classes, or a scenario function.")
     piece = Piece(name, made, options)
@@ -190,13 +192,17 @@ def _sorted_out(name: str, made: Callable[..., Any], options: dict[str, object])
         return ScenarioSubject(name, lambda seed: call("scenario", name, made, options, **_given(piece, seed)), piece)
     if isinstance(product, Part | Recipe):
         return _proven(StrategySubject((piece,)))
-    raise bad_option(name, "a function that returns a Stream, a Recipe or a Part", type(product).__name__, "Return one of these.")
+    raise bad_option(
+        name, "a function that returns a Stream, a Recipe or a Part", type(product).__name__, "Return one of these."
+    )
 
 
 def _scenario_by_name(words: str, name: str) -> ScenarioSubject:
     plain = name.removeprefix("online-")
     catalog.build(words, seed=0)
-    kind = plain if plain in catalog.KINDS.names() else next(k for p, k in catalog.PREFIXES.items() if plain.startswith(f"{p}-"))
+    kind = (
+        plain if plain in catalog.KINDS.names() else next(k for p, k in catalog.PREFIXES.items() if plain.startswith(f"{p}-"))
+    )
     return ScenarioSubject(words, lambda seed: catalog.build(words, seed=seed), Piece(words, catalog.KINDS.load(kind), {}))
 
 
@@ -211,7 +217,12 @@ def _given(piece: Piece, seed: int) -> dict[str, object]:
 
 def _small(piece: Piece) -> dict[str, object]:
     size = inspect.signature(piece.made).parameters.get("size")
-    small = size is not None and "size" not in piece.options and not isinstance(size.default, bool) and isinstance(size.default, int)
+    small = (
+        size is not None
+        and "size" not in piece.options
+        and not isinstance(size.default, bool)
+        and isinstance(size.default, int)
+    )
     return {**piece.options, "size": min(SIZE, size.default)} if small and size is not None else dict(piece.options)
 
 
@@ -219,5 +230,3 @@ def _proven(subject: StrategySubject) -> StrategySubject:
     """Options that are wrong are the user's, and are refused before any check."""
     subject.parts()
     return subject
-
-

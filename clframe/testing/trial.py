@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,10 +78,16 @@ class Never:
 
 
 class Saves(Never):
-    """Writes the state after each of the updates `at` into a file of its own, and goes on."""
+    """Writes the state after each of the updates `at` into a file of its own, looks, and goes on."""
 
-    def __init__(self, folder: Path, at: frozenset[int], members: Members, seen: Callable[[Step, Members], None]) -> None:
-        self.folder, self.at, self.members, self.seen = folder, at, members, seen
+    def __init__(
+        self,
+        folder: Path,
+        at: frozenset[int],
+        members: Members,
+        look: Callable[[Step, Members], None] = lambda step, members: None,
+    ) -> None:
+        self.folder, self.at, self.members, self.look = folder, at, members, look
 
     def due(self, step: Step) -> bool:
         """After the updates `at`."""
@@ -91,13 +96,13 @@ class Saves(Never):
     def save(self, step: Step) -> None:
         """As a real run does it."""
         Checkpoint(self.folder / f"{step.n}.pt", "check", self.members).save(step)
-        self.seen(step, self.members)
+        self.look(step, self.members)
 
 
 def setup_for(stream: Stream, *, seed: int, model: str = worlds.MODEL) -> Setup:
     """A fresh network and the maker of its optimizer."""
     network = pieces.network(model, "auto", stream, seed)
-    return Setup(network, pieces.optimizer("sgd", 0.05, 0.9, 0.0), seed)
+    return Setup(network, pieces.optimizer("sgd", 0.01, 0.9, 0.0), seed)
 
 
 def trial(
@@ -150,5 +155,3 @@ def stops(subject: Buildable, stream: Stream, *, epochs: int = worlds.EPOCHS) ->
         "the first update after a boundary": starts[1] + 1,
         "an update near the end": starts[-1] - 2,
     }
-
-

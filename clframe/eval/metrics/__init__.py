@@ -4,7 +4,8 @@
     acc(curves), min_acc(curves), wf(curves, window=10)
 
 A metric is a function of `Curves` that returns a number, or None where it is not defined. Windows and areas count updates, not
-evaluations. To add one, register it: `METRICS["mine"] = Metric("mine", function, "high", "one line")`.
+evaluations. To add one, register it: `METRICS["mine"] = Metric("mine", function, "high", "one line")`, or, in a
+package of your own, an entry point of the group "clframe.metrics" that names such a `Metric`.
 """
 
 from __future__ import annotations

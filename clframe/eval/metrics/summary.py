@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from clframe.errors import DataError, unknown_name
+from clframe.errors import DataError, bad_option, unknown_name
 from clframe.eval.metrics import anytime, end_of_task, forgetting, gap, per_class, transfer, window, worst_case
 from clframe.eval.metrics.curves import Curves
+from clframe.registry import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +43,37 @@ class Metric:
         return None if self.better is None else self.better == "high"
 
 
-def _table(*metrics: Metric) -> dict[str, Metric]:
-    return {m.name: m for m in metrics}
+class MetricTable(MutableMapping[str, Metric]):
+    """Metrics by name: the given ones, those set with `table[name] = metric`, and those that installed packages register.
+
+    An installed package registers a `Metric` as an entry point of the group "clframe.metrics"; it is imported when used.
+    """
+
+    def __init__(self, *metrics: Metric) -> None:
+        self._metrics = {m.name: m for m in metrics}
+
+    def __getitem__(self, name: str) -> Metric:
+        if name not in self._metrics and name in _INSTALLED.names():
+            found = _INSTALLED.load(name)
+            if not isinstance(found, Metric):
+                raise bad_option(f"entry point {name!r} of clframe.metrics", "a Metric", found, "Register a Metric object.")
+            self._metrics[name] = found
+        return self._metrics[name]
+
+    def __setitem__(self, name: str, metric: Metric) -> None:
+        self._metrics[name] = metric
+
+    def __delitem__(self, name: str) -> None:
+        del self._metrics[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._metrics, *_INSTALLED.names()]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+_INSTALLED = Registry("metric", {}, group="clframe.metrics")
 
 
 _first_last = forgetting.forgetting_first_last
@@ -51,7 +81,7 @@ _final_included = forgetting.forgetting_max_final_included
 _before_final = forgetting.forgetting_max_before_final
 _incremental = end_of_task.average_incremental_accuracy
 
-METRICS: dict[str, Metric] = _table(
+METRICS = MetricTable(
     Metric("acc", end_of_task.acc, "high", "accuracy at the end, mean over experiences (full test)"),
     Metric("acc_curve", end_of_task.acc_curve, "high", "accuracy at the end on the samples of the curves"),
     Metric("acc_sample_mean", end_of_task.acc_sample_mean, "high", "accuracy at the end, mean over samples (full test)"),
