@@ -34,6 +34,7 @@ class Checkpoint:
         members: what to save, by name.
         seconds: time between two saves.
         every: updates between two saves, instead of `seconds`.
+        progress: called with the updates done, after each; if it returns true, the run saves and stops.
 
     Attributes:
         step: the last update whose effects the state holds; None at the start of the stream.
@@ -51,7 +52,7 @@ class Checkpoint:
         *,
         seconds: float = 30.0,
         every: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> None:
         self.path, self.identity, self.members = path, identity, members
         self._seconds, self._every, self._progress = seconds, every, progress
@@ -62,8 +63,8 @@ class Checkpoint:
 
     def due(self, step: Step) -> bool:
         """Whether to save after this update: enough time has passed, or somebody asked the run to stop."""
-        if self._progress is not None:
-            self._progress(step.n)
+        if self._progress is not None and self._progress(step.n):
+            self._signal = signal.SIGTERM
         if self._signal is not None:
             return True
         if self.path is None:
@@ -102,7 +103,7 @@ class Checkpoint:
             return
 
         def ask(number: int, frame: object) -> None:
-            if self._signal is not None:
+            if number == self._signal == signal.SIGINT:
                 raise KeyboardInterrupt
             self._signal = number
 

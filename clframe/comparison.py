@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
+from clframe.checkpoint import Interrupted
 from clframe.errors import ClframeError, RunError, bad_option
 from clframe.eval.result import Result, Results
 from clframe.experiment import run
@@ -178,20 +179,23 @@ def _attach(board: Any) -> None:
 
 
 def _one(position: int, job: Job, parent: int) -> Result:
-    def tell(n: int, total: int) -> None:
+    def tell(n: int, total: int) -> bool:
         _board[2 * position], _board[2 * position + 1] = n, total
         if os.getppid() != parent:
             os._exit(1)  # nobody is left to hand the result to; the checkpoint stands
+        return bool(_board[-1])
 
+    if _board[-1]:
+        raise Interrupted
     return run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options)
 
 
 def _at_once(
     planned: Sequence[Job], progress: Callable[[str, int, int], None] | None, jobs: int
 ) -> list[Result | ClframeError]:
-    """A pool of processes, one thread set each; a shared board says how far each run is."""
+    """A pool of processes, one thread set each. A shared board says how far each run is, and in its last cell whether to stop."""
     context = multiprocessing.get_context("spawn")
-    board = context.Array("q", 2 * len(planned), lock=False)
+    board = context.Array("q", 2 * len(planned) + 1, lock=False)
     with ProcessPoolExecutor(min(jobs, len(planned)), mp_context=context, initializer=_attach, initargs=(board,)) as pool:
         futures: list[Future[Result]] = [pool.submit(_one, i, job, os.getpid()) for i, job in enumerate(planned)]
         pending: set[Future[Result]] = set(futures)
@@ -202,8 +206,7 @@ def _at_once(
                     if progress is not None and board[2 * i + 1]:
                         progress(job.name, board[2 * i], board[2 * i + 1])
         except KeyboardInterrupt:
-            for child in multiprocessing.active_children():
-                child.terminate()
+            board[-1] = 1  # each run saves after the update in progress, and stops
             pool.shutdown(cancel_futures=True)
             raise
     return [_outcome(future) for future in futures]

@@ -50,7 +50,7 @@ def run(
     out: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
     checkpoint_every: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Result:
     """Run one strategy along one stream, with one seed, measuring as it learns.
 
@@ -79,7 +79,7 @@ def run(
         out: directory of the run; none is written by default.
         checkpoint_seconds: time between checkpoints.
         checkpoint_every: updates between checkpoints, instead of a time.
-        progress: called with (updates done, updates in all).
+        progress: called with (updates done, updates in all) after each; if it returns true, the run saves and stops.
 
     Raises:
         ClframeError: whatever was written cannot be run; the message says why and what to do.

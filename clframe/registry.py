@@ -1,10 +1,10 @@
 """Names for things: "er" -> "clframe.strategies.replay:Replay", imported when used; and the small language of options.
 
-    er                       a name
-    er(size=200)             a name with options, as in Python
-    er(size=200)+lwf         a composition
-    er,lwf(strength=2)       a list
-    mine.py:Calm(rate=0.1)   something of your own, by file or module
+er                       a name
+er(size=200)             a name with options, as in Python
+er(size=200)+lwf         a composition
+er,lwf(strength=2)       a list
+mine.py:Calm(rate=0.1)   something of your own, by file or module
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
         return function(**{k: v for k, v in given.items() if k in parameters}, **options)
     except TypeError as error:
         values = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise OptionError(f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}.") from error
+        raise OptionError(
+            f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}."
+        ) from error
 
 
 def parse(text: str) -> tuple[str, dict[str, object]]:
@@ -112,7 +114,9 @@ def parse(text: str) -> tuple[str, dict[str, object]]:
     for piece in split(rest[:-1], ","):
         key, equals, value = piece.partition("=")
         if not equals or not key.strip().isidentifier():
-            raise OptionError(f"options of {name!r} must be written option=value; got {piece.strip()!r}. Write {name}(option=value).")
+            raise OptionError(
+                f"options of {name!r} must be written option=value; got {piece.strip()!r}. Write {name}(option=value)."
+            )
         options[key.strip()] = _literal(value.strip())
     return name.strip(), options
 

@@ -96,7 +96,8 @@ class Records:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        values = torch.stack([v for _, terms in pending for v in terms.values()]).tolist()
+        tensors = [v for _, terms in pending for v in terms.values()]
+        values = torch.stack(tensors).tolist() if tensors else []
         position = 0
         for n, terms in pending:
             for name in terms:

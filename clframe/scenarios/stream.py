@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -21,6 +22,8 @@ from clframe.types import Batch, Ids, Reveals, Source, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+AHEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -171,11 +174,28 @@ class Stream:
         weight, task = self.weight_of, self.task_of
         return Batch(
             x=self.data.train.fetch(index),
-            y=self.labels[on_device],
+            y=self.labels.index_select(0, on_device),
             index=index,
             weight=None if weight is None else weight[on_device],
             task=None if task is None else task[on_device],
         )
+
+    @property
+    def ahead(self) -> int:
+        """Batches fetched at a time in a walk: as many as 1 MiB of inputs holds, which matters where batches are small."""
+        return max(1, AHEAD_BYTES // (4 * self.batch_size * math.prod(self.data.train.input_shape)))
+
+    def batches(self, indices: Sequence[Tensor]) -> Iterator[Batch]:
+        """What `batch` gives for each of these, with one fetch for all."""
+        if len(indices) == 1:
+            yield self.batch(indices[0])
+            return
+        whole, sizes = self.batch(torch.cat(list(indices))), [len(index) for index in indices]
+        none = (None,) * len(sizes)
+        weights = none if whole.weight is None else whole.weight.split(sizes)
+        tasks = none if whole.task is None else whole.task.split(sizes)
+        for x, y, index, weight, task in zip(whole.x.split(sizes), whole.y.split(sizes), indices, weights, tasks, strict=True):
+            yield Batch(x, y, index, weight, task)
 
     def fingerprint(self) -> str:
         """A hash of the data and of every id: streams with equal fingerprints deliver the same samples in the same order."""
@@ -233,8 +253,9 @@ class StreamExperience:
 
     def steps(self, after: Step | None = None) -> Iterator[tuple[Step, Batch]]:
         """The updates of this experience, after the step `after` where one is given."""
-        for step, index in self.walk(after):
-            yield step, self.stream.batch(index)
+        walk, ahead = self.walk(after), self.stream.ahead
+        while some := list(islice(walk, ahead)):
+            yield from zip((step for step, _ in some), self.stream.batches([index for _, index in some]), strict=True)
 
     def walk(self, after: Step | None = None) -> Iterator[tuple[Step, Tensor]]:
         """The ids of the updates; order = f(seed, "order", experience, epoch), so seeking past `after` reads nothing."""

@@ -60,7 +60,7 @@ class Memory(ABC):
         while True:
             slots = torch.randint(self.filled, (count,), generator=self.generator)
             if len(set(slots.tolist())) == count:
-                return self.index[slots]
+                return self.index.index_select(0, slots)
 
     def state_dict(self) -> dict[str, Any]:
         """Ids, counts and the generator: plain tensors and numbers."""

@@ -56,25 +56,23 @@ def ids_are_in_range(subject: ScenarioSubject) -> None:
 
 
 def every_experience_has_updates(subject: ScenarioSubject) -> None:
-    """Every experience has updates and test samples; steps count them from 1 without a gap, and mark the last."""
+    """Every experience has updates and tests; its order is as long as promised; steps are counted and the last is marked."""
     stream = _walked(subject)
     n = 0
     for k, experience in enumerate(stream.experiences):
+        for epoch in range(stream.epochs):
+            promised = stream.order.length(stream.segments, k, epoch, stream.epochs)
+            brought = len(stream.order.ids(stream.segments, k, epoch, stream.epochs, stream.seed))
+            require(promised == brought, f"the order of experience {k} promises {promised} ids and brings {brought}.")
         require(len(experience.test) > 0, f"experience {k} has no test samples.")
         steps = [step for step, _ in experience.walk()]
         require(len(steps) > 0, f"experience {k} has no update.")
+        counted = [s.n for s in steps] == list(range(n + 1, stream.starts[k + 1] + 1))
         require(
-            stream.starts[k + 1] - n == len(steps),
-            f"experience {k} promises {stream.starts[k + 1] - n} updates and has {len(steps)}.",
+            counted, f"the updates of experience {k} must be {n + 1} to {stream.starts[k + 1]}; got {[s.n for s in steps]}."
         )
-        require(
-            [s.n for s in steps] == list(range(n + 1, n + len(steps) + 1)),
-            f"the updates of experience {k} are not counted one by one.",
-        )
-        require(
-            [s.last for s in steps] == [False] * (len(steps) - 1) + [True],
-            f"experience {k} does not mark its last update alone.",
-        )
+        marked = [s.last for s in steps] == [False] * (len(steps) - 1) + [True]
+        require(marked, f"experience {k} does not mark its last update, and it alone, as the last.")
         n += len(steps)
 
 

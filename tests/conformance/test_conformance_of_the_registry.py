@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from clframe.scenarios import catalog
+from clframe.data import Dataset, from_arrays
+from clframe.scenarios import catalog, domains, from_table
+from clframe.seeding import rng
 from clframe.selection import MEMORIES
 from clframe.strategies import STRATEGIES
 from clframe.testing import Check, checks_for
@@ -28,13 +31,23 @@ SCENARIO_WORDS = {
     "rotated": "rotated(angles=[0, 45])",
     "task-incremental": "task-incremental(experiences=3, reveals={'task_test': False})",
 }
-NEED_A_TABLE = {"table", "domains"}
+NEED_A_TABLE = {"table": from_table, "domains": domains}
+
+
+def table() -> Dataset:
+    """Rows with a day."""
+    y, day = np.arange(60) % 3, np.arange(60) // 20
+    x = rng(0, "table").random((60, 4))
+    return from_arrays(x, y, x, y, columns={"day": day}, columns_test={"day": day})
 
 
 def all_checks() -> list[object]:
     """One parameter a check, named after the thing and the check."""
     words = [*STRATEGY_WORDS, *SCENARIO_WORDS.values(), "split-digits", *MEMORIES]
-    return [pytest.param(check, id=f"{thing}: {check.name}") for thing in words for check in checks_for(thing)]
+    planned = {thing: checks_for(thing) for thing in words}
+    options = {"data": table(), "column": "day", "validation": 0.2}
+    planned |= {name: checks_for(kind, options) for name, kind in NEED_A_TABLE.items()}
+    return [pytest.param(check, id=f"{thing}: {check.name}") for thing, checks in planned.items() for check in checks]
 
 
 @pytest.mark.parametrize("check", all_checks())
@@ -43,4 +56,4 @@ def test_conformance(check: Check) -> None:
 
 
 def test_every_registered_scenario_is_checked() -> None:
-    assert set(SCENARIO_WORDS) | NEED_A_TABLE == set(catalog.KINDS.table)
+    assert set(SCENARIO_WORDS) | set(NEED_A_TABLE) == set(catalog.KINDS.table)

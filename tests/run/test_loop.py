@@ -195,3 +195,56 @@ def test_two_gradient_projections_are_refused() -> None:
 
     with pytest.raises(CompositionError, match="'one' and 'two'"):
         clframe.run("split-digits", [One(), Two()])
+
+
+class Still(torch.nn.Module):
+    """A strategy of its own that never learns: predicts by a fixed random projection."""
+
+    requires: frozenset[str] = frozenset()
+
+    def __init__(self, setup: strategies.Setup) -> None:
+        super().__init__()
+        self.matrix = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+
+    def begin(self, train: object) -> None: ...
+    def end(self, train: object) -> None: ...
+
+    def observe(self, batch: object) -> dict[str, torch.Tensor]:
+        return {}
+
+    def predict(self, x: torch.Tensor, task: torch.Tensor | None = None) -> torch.Tensor:
+        return x.flatten(1) @ self.matrix
+
+
+def test_a_model_that_never_changes_has_no_gap_even_on_a_subset() -> None:
+    """With a subset drawn anew at every evaluation the minimum would be biased and WF would have a floor (De Lange et al.'s code)."""
+    result = clframe.run("split-digits", Still, subset=30)
+    metrics = result.metrics
+    assert metrics.wf_10 == metrics.wf_100 == metrics.wp_10 == 0.0
+    assert metrics.gap_depth == 0.0
+    last = result.rows[(result.rows.n == result.updates[-1]) & (result.rows.subset == "curve")]
+    assert metrics.min_acc == pytest.approx((last.correct / last.total)[:-1].mean())
+    assert metrics.acc_curve != metrics.acc
+
+
+def test_the_end_of_an_experience_is_on_the_curve_whatever_the_plan() -> None:
+    result = clframe.run("split-digits", "finetune", evaluate="every(k=7)")
+    assert set(result.curves.ends) <= set(result.updates.tolist())
+
+
+def test_replayed_samples_keep_their_own_task_labels() -> None:
+    """Published replay gave recalled samples their class label as a task label: wrong with separate heads."""
+    seen = []
+
+    class Spy(Part):
+        name = "spy"
+
+        def absorb(self, view: strategies.View) -> None:
+            assert view.batch.task is not None
+            seen.append(torch.stack([view.batch.y, view.batch.task], 1)[view.groups.get("er", slice(0, 0))])
+
+    stream = clframe.scenarios.task_incremental("digits", class_order="sorted")
+    clframe.run(stream, [Replay(size=60), Spy()], evaluate="boundaries")
+    recalled = torch.cat(seen)
+    assert len(recalled) > 500
+    assert torch.equal(recalled[:, 0] // 2, recalled[:, 1])

@@ -105,13 +105,14 @@ COMMAND = [
 ]
 
 
-def clframe_process(*arguments: str) -> subprocess.Popen[str]:
+def clframe_process(*arguments: str, group: bool = False) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "clframe.cli.main", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=group,
     )
 
 
@@ -154,6 +155,33 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(whole: Path, tmp_path: Pat
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     same(whole, directory_of(out))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_several_runs_at_a_time_all_save_and_go_on(stop: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C on a terminal reaches every process of the group; SIGTERM only the first one. Both stop all, and nothing is lost."""
+    out = tmp_path / "many"
+    command = ["run", "--strategy", "finetune,er(size=40),lwf", "--jobs", "2", "--epochs", "4", "--out", str(out)]
+    process = clframe_process(*command, "--checkpoint-seconds", "1000", group=True)
+    while process.poll() is None and not list(out.rglob("spec.json")):
+        time.sleep(0.01)
+    time.sleep(0.2)
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)
+    else:
+        process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + stop, errors
+    assert "Traceback" not in errors
+    begun = [p.parent for p in out.rglob("spec.json")]
+    assert 1 <= len(begun) <= 2
+    assert all((p / "checkpoint.pt").exists() for p in begun)
+    process = clframe_process("resume", str(out), "--json")
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    whole = clframe.run("split-digits", "finetune", epochs=4, out=tmp_path / "whole")
+    same(tmp_path / "whole", out / "finetune" / "seed-0")
+    assert whole.finished
 
 
 def test_a_finished_directory_is_reported_and_not_run_again(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

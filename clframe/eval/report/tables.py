@@ -197,8 +197,8 @@ def text(results: Results) -> Table:
     table.add_column("strategy", overflow="fold", min_width=8)
     for metric in HEADLINE:
         table.add_column(title(metric).replace(" ", "\n"), justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", min_width=5)
-    table.add_column("time", justify="right", min_width=6)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     for row in lines(results):
         cells = [Text(_two_lines(c), style="bold" if c.best else "") for c in row.cells.values()]
         head = [Text(row.scenario)] if several else []

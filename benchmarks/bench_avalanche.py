@@ -1,0 +1,184 @@
+"""The same work in Avalanche, in the same process: training iterations, and evaluation after every one of them.
+
+Avalanche gets its leanest set-up: accuracy per experience and no logger, evaluation batches of 256 (its default is the training
+batch), no worker processes, foreach SGD.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from benchmarks.bench_iteration import learner_of, loop
+from benchmarks.measure import Advance, Row, alternate
+from benchmarks.setting import LR, Setting, twin
+from clframe.eval.evaluator import Evaluator
+from clframe.eval.plan import Every
+from clframe.eval.records import Records
+from clframe.scenarios import Stream
+from clframe.strategies import Part, Replay
+
+BATCH = 10
+LAST = 4
+"""The experience in which both train, so that both measure all five."""
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """Whole runs first, then iterations alone."""
+    if find_spec("avalanche") is None:
+        yield Row("against Avalanche", "", "not installed: pip install 'clframe[avalanche]'")
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield evaluated(setting, "tensors with task labels, as its classic benchmarks are", tensors, True, 3)
+        yield evaluated(setting, "tensors without task labels, its fastest", tensors, False, None)
+        yield evaluated(setting, "images through ToTensor and Normalize, with task labels", images, True, 7)
+        yield evaluated(setting, "images through ToTensor and Normalize, without task labels", images, False, None)
+        for size in (10, 64):
+            yield trained(setting, "finetune", "Naive", size)
+            yield trained(setting, "ER of 500", "Replay", size, Replay(size=500))
+
+
+Samples = Callable[[Setting, str, Any], Any]
+
+
+def tensors(setting: Setting, part: str, ids: Tensor) -> Any:
+    """Normalised, flat tensors in memory."""
+    source = getattr(setting.data, part)
+    y = torch.from_numpy(np.ascontiguousarray(source.y))[ids]
+    found: Any = TensorDataset(source.fetch(ids).flatten(1), y)
+    found.targets = y.tolist()
+    return found
+
+
+class Images(Dataset[Any]):
+    """PIL images, as torchvision's Fashion-MNIST gives them."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.targets = x, y.tolist()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        return Image.fromarray(self.x[i]), self.targets[i]
+
+
+def images(setting: Setting, part: str, ids: Tensor) -> Any:
+    """uint8 images."""
+    source = getattr(setting.data, part)
+    stored = source.fetch(ids).sub(source._affine.shift).div(source._affine.scale).round().to(torch.uint8)
+    return Images(stored[:, 0].numpy(), source.y[ids.numpy()])
+
+
+def dataset(setting: Setting, samples: Samples, part: str, ids: Any, task_labels: bool) -> Any:
+    """One experience's samples as an AvalancheDataset."""
+    from avalanche.benchmarks import utils
+    from torchvision import transforms
+
+    source, groups = setting.data.train, None
+    data = samples(setting, part, torch.from_numpy(np.asarray(ids)))
+    if samples is images:
+        spread = 1 / (255 * float(source._affine.scale))  # type: ignore[attr-defined]
+        mean = -float(source._affine.shift) * spread  # type: ignore[attr-defined]
+        steps = [transforms.ToTensor(), transforms.Normalize((mean,), (spread,)), torch.flatten]
+        groups = utils.TransformGroups({kind: (transforms.Compose(steps), None) for kind in ("train", "eval")})
+    if not task_labels:
+        return utils.as_classification_dataset(data, transform_groups=groups)
+    return utils._make_taskaware_classification_dataset(data, transform_groups=groups, task_labels=0)
+
+
+def naive(model: torch.nn.Module, size: int, metrics: tuple[Any, ...] = (), **options: Any) -> Any:
+    """Avalanche's plain strategy."""
+    from avalanche.training.plugins import EvaluationPlugin
+    from avalanche.training.supervised import Naive
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, foreach=True)
+    evaluator = EvaluationPlugin(*metrics, loggers=[], collect_all=False)
+    return Naive(model=model, optimizer=optimizer, train_mb_size=size, eval_mb_size=256, evaluator=evaluator, **options)
+
+
+def evaluated(setting: Setting, what: str, samples: Samples, task_labels: bool, floor: float | None) -> Row:
+    """One update and one evaluation of all test samples, again and again.
+
+    Avalanche also evaluates before and after each call of `train`; its time is divided by its evaluations, not by its updates.
+    """
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.evaluation.metrics import accuracy_metrics
+
+    updates = 4
+    stream, network = setting.stream(BATCH, experiences=5), setting.network()
+    ids = stream.segments[LAST][: updates * BATCH]
+    train = [dataset(setting, samples, "train", ids, task_labels)]
+    test = [dataset(setting, samples, "test", test, task_labels) for test in stream.tests]
+    made = benchmark_from_datasets(train=train, test=test)
+    metrics = (accuracy_metrics(experience=True),)
+    theirs = naive(twin(network), BATCH, metrics, eval_every=1, peval_mode="iteration")
+
+    learner, evaluator = learner_of(network), Evaluator(stream, Every(1), subset=0)
+    learner.begin(stream.experiences[LAST].train)
+    same_accuracy(theirs.eval(made.test_stream), evaluator.everything(learner, 0, -1)[0])
+
+    def avalanche(n: int) -> None:
+        theirs.train(made.train_stream[0], eval_streams=[made.test_stream])
+
+    ours = run(stream, learner, evaluator)
+    pair = alternate(ours, avalanche, updates, 9 if setting.full else 3, their_size=updates + 2)
+    return pair.at_least(f"update + evaluation of 10,000 samples; Avalanche on {what}", floor, "Avalanche")
+
+
+def run(stream: Stream, learner: Any, evaluator: Evaluator) -> Advance:
+    """The loop's body, evaluated at every update."""
+    steps, records = stream.experiences[LAST].steps(), Records("benchmark", 0)
+
+    def advance(n: int) -> None:
+        for step, batch in islice(steps, n):
+            records.train(step, learner.observe(batch))
+            records.eval(evaluator(learner, step))
+
+    return advance
+
+
+def same_accuracy(theirs: dict[str, float], ours: list[Any]) -> None:
+    """Stop unless both measured the same accuracy of every experience, with the same weights."""
+    found = [value for name, value in sorted(theirs.items()) if name.startswith("Top1_Acc_Exp")]
+    expected = [row.correct / row.total for row in ours if row.subset == "full"]
+    if len(found) != len(expected) or max(abs(a - b) for a, b in zip(found, expected, strict=True)) > 1.01 / ours[0].total:
+        raise RuntimeError(f"Avalanche and clframe must measure the same accuracies; got {found} and {expected}.")
+
+
+def trained(setting: Setting, what: str, name: str, size: int, *parts: Part) -> Row:
+    """Iterations without evaluation; a call of Avalanche's `train` is one block. Its memory is updated once a block."""
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.training.plugins import ReplayPlugin
+    from avalanche.training.storage_policy import ReservoirSamplingBuffer
+
+    updates = 100
+    stream, network = setting.stream(size), setting.network()
+    made = benchmark_from_datasets(
+        train=[dataset(setting, tensors, "train", np.arange(k * updates * size, (k + 1) * updates * size), False) for k in (0, 1)],
+        test=[dataset(setting, tensors, "test", np.arange(100), False)],
+    )
+    plugins = [ReplayPlugin(500, storage_policy=ReservoirSamplingBuffer(500))] if parts else []
+    theirs = naive(twin(network), size, plugins=plugins)
+    theirs.train(made.train_stream[0])
+    learner = learner_of(network, *parts)
+    learner.begin(stream.experiences[0].train)
+    ours = loop(stream, learner)
+    ours(100)
+
+    def avalanche(n: int) -> None:
+        theirs.train(made.train_stream[1])
+
+    pair = alternate(ours, avalanche, updates, 31 if setting.full else 9)
+    return pair.at_least(f"iteration, {what}, batch {size}, against Avalanche's {name}", None, "Avalanche")
