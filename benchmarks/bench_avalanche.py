@@ -38,16 +38,16 @@ def rows(setting: Setting) -> Iterator[Row]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield evaluated(setting, "tensors with task labels, as its classic benchmarks are", tensors, True, 3)
-        yield evaluated(setting, "tensors without task labels, its fastest", tensors, False, None)
-        yield evaluated(setting, "images through ToTensor and Normalize, with task labels", images, True, 7)
-        yield evaluated(setting, "images through ToTensor and Normalize, without task labels", images, False, None)
+        for samples, form, floor in ((tensors, "tensors", 3), (images, "images, ToTensor, Normalize", 7)):
+            yield evaluated(setting, f"{form}, by nc_benchmark", samples, classic, floor)
+            yield evaluated(setting, f"{form}, its fastest data set", samples, fastest, None)
         for size in (10, 64):
             yield trained(setting, "finetune", "Naive", size)
             yield trained(setting, "ER of 500", "Replay", size, Replay(size=500))
 
 
-Samples = Callable[[Setting, str, Any], Any]
+Samples = Callable[[Setting, str, Tensor], Any]
+Make = Callable[[Setting, Samples, list[Any], list[Any]], Any]
 
 
 def tensors(setting: Setting, part: str, ids: Tensor) -> Any:
@@ -81,21 +81,45 @@ def images(setting: Setting, part: str, ids: Tensor) -> Any:
     return Images(stored[:, 0].numpy(), source.y[ids.numpy()])
 
 
-def dataset(setting: Setting, samples: Samples, part: str, ids: Any, task_labels: bool) -> Any:
-    """One experience's samples as an AvalancheDataset."""
-    from avalanche.benchmarks import utils
+def normalise(setting: Setting) -> Any:
+    """The usual transforms of one image, with clframe's mean and deviation."""
     from torchvision import transforms
 
-    source, groups = setting.data.train, None
-    data = samples(setting, part, torch.from_numpy(np.asarray(ids)))
-    if samples is images:
-        spread = 1 / (255 * float(source._affine.scale))  # type: ignore[attr-defined]
-        mean = -float(source._affine.shift) * spread  # type: ignore[attr-defined]
-        steps = [transforms.ToTensor(), transforms.Normalize((mean,), (spread,)), torch.flatten]
-        groups = utils.TransformGroups({kind: (transforms.Compose(steps), None) for kind in ("train", "eval")})
-    if not task_labels:
-        return utils.as_classification_dataset(data, transform_groups=groups)
-    return utils._make_taskaware_classification_dataset(data, transform_groups=groups, task_labels=0)
+    affine: Any = setting.data.train._affine  # type: ignore[attr-defined]
+    spread = 1 / (255 * float(affine.scale))
+    steps = [transforms.ToTensor(), transforms.Normalize((-float(affine.shift) * spread,), (spread,)), torch.flatten]
+    return transforms.Compose(steps)
+
+
+def fastest(setting: Setting, samples: Samples, train: list[Any], test: list[Any]) -> Any:
+    """Avalanche's benchmark from data sets of our own making, one an experience, without task labels."""
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.benchmarks.utils import TransformGroups, as_classification_dataset
+
+    transform = normalise(setting) if samples is images else None
+    groups = TransformGroups({"train": (transform, None), "eval": (transform, None)})
+    parts = {
+        part: [as_classification_dataset(samples(setting, part, torch.as_tensor(ids)), groups) for ids in experiences]
+        for part, experiences in (("train", train), ("test", test))
+    }
+    return benchmark_from_datasets(**parts)
+
+
+def classic(setting: Setting, samples: Samples, train: list[Any], test: list[Any]) -> Any:
+    """The same by `nc_benchmark`, which SplitMNIST and the like are made with."""
+    from avalanche.benchmarks import nc_benchmark
+
+    transform = normalise(setting) if samples is images else None
+    source = setting.data.test
+    return nc_benchmark(
+        samples(setting, "train", torch.as_tensor(np.concatenate(train))),
+        samples(setting, "test", torch.as_tensor(np.concatenate(test))),
+        n_experiences=len(test),
+        task_labels=False,
+        fixed_class_order=[c for ids in test for c in np.unique(source.y[ids]).tolist()],
+        train_transform=transform,
+        eval_transform=transform,
+    )
 
 
 def naive(model: torch.nn.Module, size: int, metrics: tuple[Any, ...] = (), **options: Any) -> Any:
@@ -108,20 +132,16 @@ def naive(model: torch.nn.Module, size: int, metrics: tuple[Any, ...] = (), **op
     return Naive(model=model, optimizer=optimizer, train_mb_size=size, eval_mb_size=256, evaluator=evaluator, **options)
 
 
-def evaluated(setting: Setting, what: str, samples: Samples, task_labels: bool, floor: float | None) -> Row:
+def evaluated(setting: Setting, what: str, samples: Samples, make: Make, floor: float | None) -> Row:
     """One update and one evaluation of all test samples, again and again.
 
     Avalanche also evaluates before and after each call of `train`; its time is divided by its evaluations, not by its updates.
     """
-    from avalanche.benchmarks import benchmark_from_datasets
     from avalanche.evaluation.metrics import accuracy_metrics
 
     updates = 4
     stream, network = setting.stream(BATCH, experiences=5), setting.network()
-    ids = stream.segments[LAST][: updates * BATCH]
-    train = [dataset(setting, samples, "train", ids, task_labels)]
-    test = [dataset(setting, samples, "test", test, task_labels) for test in stream.tests]
-    made = benchmark_from_datasets(train=train, test=test)
+    made = make(setting, samples, [ids[: updates * BATCH] for ids in stream.segments], list(stream.tests))
     metrics = (accuracy_metrics(experience=True),)
     theirs = naive(twin(network), BATCH, metrics, eval_every=1, peval_mode="iteration")
 
@@ -130,7 +150,7 @@ def evaluated(setting: Setting, what: str, samples: Samples, task_labels: bool, 
     same_accuracy(theirs.eval(made.test_stream), evaluator.everything(learner, 0, -1)[0])
 
     def avalanche(n: int) -> None:
-        theirs.train(made.train_stream[0], eval_streams=[made.test_stream])
+        theirs.train(made.train_stream[LAST], eval_streams=[made.test_stream])
 
     ours = run(stream, learner, evaluator)
     pair = alternate(ours, avalanche, updates, 9 if setting.full else 3, their_size=updates + 2)
@@ -159,16 +179,13 @@ def same_accuracy(theirs: dict[str, float], ours: list[Any]) -> None:
 
 def trained(setting: Setting, what: str, name: str, size: int, *parts: Part) -> Row:
     """Iterations without evaluation; a call of Avalanche's `train` is one block. Its memory is updated once a block."""
-    from avalanche.benchmarks import benchmark_from_datasets
     from avalanche.training.plugins import ReplayPlugin
     from avalanche.training.storage_policy import ReservoirSamplingBuffer
 
     updates = 100
     stream, network = setting.stream(size), setting.network()
-    made = benchmark_from_datasets(
-        train=[dataset(setting, tensors, "train", np.arange(k * updates * size, (k + 1) * updates * size), False) for k in (0, 1)],
-        test=[dataset(setting, tensors, "test", np.arange(100), False)],
-    )
+    ids = np.arange(2 * updates * size)
+    made = fastest(setting, tensors, [ids[: len(ids) // 2], ids[len(ids) // 2 :]], [ids[:100]])
     plugins = [ReplayPlugin(500, storage_policy=ReservoirSamplingBuffer(500))] if parts else []
     theirs = naive(twin(network), size, plugins=plugins)
     theirs.train(made.train_stream[0])

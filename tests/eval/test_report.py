@@ -153,7 +153,7 @@ def test_terminal_tables_fit(width: int) -> None:
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
-    assert all(word in shown for word in ("forgetting", "finetune"))
+    assert all(word in shown for word in ("FORG", "finetune"))
 
 
 def test_markdown_and_latex() -> None:

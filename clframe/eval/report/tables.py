@@ -16,6 +16,7 @@ from clframe.eval.statistics import Summary, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Group
     from rich.table import Table
 
 HEADLINE = ("acc", "forgetting_first_last", "min_acc", "wc_acc", "wf_10", "aaa")
@@ -175,34 +176,38 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
     return pd.DataFrame(np.array(data, dtype=np.float64).reshape(len(rows), -1), index=index, columns=columns)
 
 
-def text(results: Results) -> Table:
-    """The headline table for a terminal (rich); it fits into 80 columns."""
+def text(results: Results) -> Group:
+    """The headline table for a terminal (rich), one a scenario; it fits into 80 columns."""
+    from rich.console import Group
+
+    tables = [_table(results.of(scenario=scenario), scenario) for scenario in results.scenarios]
+    tables[-1].caption = footnote(results)
+    return Group(*tables)
+
+
+def _table(results: Results, scenario: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    several = len(results.scenarios) > 1
     table = Table(
-        title=None if several else "".join(results.scenarios),
+        title=scenario,
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
         pad_edge=False,
-        caption=footnote(results),
         caption_justify="left",
     )
-    if several:
-        table.add_column("scenario", overflow="fold")
     table.add_column("strategy", overflow="fold", min_width=8)
     for metric in HEADLINE:
-        table.add_column(title(metric).replace(" ", "\n"), justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
+        heading = "FORG ↓" if metric.startswith("forgetting") else title(metric)
+        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    table.add_column("time", justify="right", min_width=6)
     for row in lines(results):
         cells = [Text(_two_lines(c), style="bold" if c.best else "") for c in row.cells.values()]
-        head = [Text(row.scenario)] if several else []
-        table.add_row(*head, Text(row.strategy), *cells, _seeds(row), fmt.seconds(row.seconds.mean))
+        table.add_row(Text(row.strategy), *cells, _seeds(row), fmt.seconds(row.seconds.mean))
     return table
 
 
