@@ -37,7 +37,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         yield Row("against Avalanche", "", "not installed: pip install 'clframe[avalanche]'")
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.showwarning = lambda *_, **__: None  # its own deprecations, which it shows whatever the filters say
         for samples, form, floor in ((tensors, "tensors", 3), (images, "images, ToTensor, Normalize", 7)):
             yield evaluated(setting, f"{form}, by nc_benchmark", samples, classic, floor)
             yield evaluated(setting, f"{form}, its fastest data set", samples, fastest, None)

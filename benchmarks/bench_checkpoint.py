@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from benchmarks.setting import Setting
 from clframe.checkpoint import Checkpoint
 from clframe.eval.evaluator import Evaluator
 from clframe.eval.plan import Every
-from clframe.eval.records import Records, Row as Measured
+from clframe.eval.records import Records
+from clframe.eval.records import Row as Measured
 from clframe.strategies import Replay
+from clframe.types import Stateful
 
 EVERY_SECONDS = 30.0
 """The default time between two saves."""
@@ -31,11 +34,11 @@ def rows(setting: Setting) -> Iterator[Row]:
         for step, batch in islice(stream.experiences[0].steps(), 100):
             records.train(step, learner.observe(batch))
         records.eval(Measured(n, 4, k, 900, 1000, "curve", 0.01) for n in range(measured) for k in range(5))
-        members = {"strategy": learner, "records": records, "evaluator": Evaluator(stream, Every(1))}
+        members: dict[str, Stateful] = {"strategy": learner, "records": records, "evaluator": Evaluator(stream, Every(1))}
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder) / "checkpoint.pt", "", members)
             start = time.perf_counter()
-            times = [cpu(lambda: checkpoint.save(step)) for _ in range(15 if setting.full else 7)]
+            times = [cpu(partial(checkpoint.save, step)) for _ in range(15 if setting.full else 7)]
             wall = (time.perf_counter() - start) / len(times)
             size = (Path(folder) / "checkpoint.pt").stat().st_size
         low, middle, high = quartiles(times)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,11 @@ def bare(model: nn.Module, x: Tensor, y: Tensor, sizes: list[int], chunk: int) -
         return [int(part.sum()) for part in hits.split(sizes)]
 
 
-def repeat(work: object) -> Advance:
+def repeat(work: Callable[[], object]) -> Advance:
     """Do it n times."""
 
     def advance(n: int) -> None:
         for _ in range(n):
-            work()  # type: ignore[operator]
+            work()
 
     return advance

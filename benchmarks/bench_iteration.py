@@ -31,7 +31,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     for size in BATCH_SIZES:
         yield er(setting, size)
     for size in BATCH_SIZES:
-        yield ewc(setting, size)
+        yield ewc(setting, size, valued=True)
+        yield ewc(setting, size, valued=False)
     for size in BATCH_SIZES:
         yield lwf(setting, size)
     for size in BATCH_SIZES:
@@ -60,7 +61,13 @@ def loop(stream: Stream, learner: Learner, k: int = 0) -> Advance:
 
 
 def compared(
-    setting: Setting, what: str, size: int, floor: float, ours: Advance, theirs: Advance, nets: tuple[Network, torch.nn.Module]
+    setting: Setting,
+    what: str,
+    size: int,
+    floor: float | None,
+    ours: Advance,
+    theirs: Advance,
+    nets: tuple[Network, torch.nn.Module],
 ) -> Row:
     """Check that both sides compute the same, then time them."""
     ours(CHECKED)
@@ -100,14 +107,15 @@ def second(setting: Setting, size: int, part: Part) -> tuple[Stream, Network, Le
     return stream, network, learner
 
 
-def ewc(setting: Setting, size: int) -> Row:
+def ewc(setting: Setting, size: int, valued: bool) -> Row:
     """The quadratic penalty; both sides use the Fisher information that clframe took."""
     part = EWC(strength=100.0)
     stream, network, learner = second(setting, size, part)
     plain = twin(network)
     ids = lean.slices(stream, 1)
-    theirs = lean.ewc(plain, setting.x, setting.y, ids, part.strength, part.information, part.anchor)
-    return compared(setting, "EWC", size, 1.15, loop(stream, learner, 1), theirs, (network, plain))
+    theirs = lean.ewc(plain, setting.x, setting.y, ids, part.strength, part.information, part.anchor, valued)
+    what, floor = ("EWC", 1.15) if valued else ("EWC, by hand without the penalty's value", None)
+    return compared(setting, what, size, floor, loop(stream, learner, 1), theirs, (network, plain))
 
 
 def lwf(setting: Setting, size: int) -> Row:

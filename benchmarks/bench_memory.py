@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -35,7 +36,7 @@ def updates(kind: str, classes: int, blocks: int) -> Row:
     for _ in range(blocks):
         y = torch.randint(classes, (100 * NEW,), generator=draw)
         for each, measured in zip(memories, times, strict=True):
-            measured.append(cpu(lambda each=each: stream(each, y, NEW)) / 100)  # type: ignore[misc]
+            measured.append(cpu(partial(stream, each, y, NEW)) / 100)
     medians = [statistics.median(t) for t in times]
     low, _, high = quartiles(large / small for small, large in zip(times[0], times[-1], strict=True))
     return Row(
@@ -51,5 +52,5 @@ def updates(kind: str, classes: int, blocks: int) -> Row:
 
 def stream(into: Memory, y: torch.Tensor, size: int) -> None:
     """Offer these samples in batches of `size`."""
-    for labels in y.split(size):
+    for labels in torch.split(y, size):
         into.update(torch.arange(into.seen, into.seen + len(labels)), labels)

@@ -42,9 +42,7 @@ def finetune(model: nn.Module, x: Tensor, y: Tensor, ids: Iterator[Tensor]) -> A
     return advance
 
 
-def replay(
-    model: nn.Module, x: Tensor, y: Tensor, ids: Iterator[Tensor], size: int, generator: torch.Generator
-) -> Advance:
+def replay(model: nn.Module, x: Tensor, y: Tensor, ids: Iterator[Tensor], size: int, generator: torch.Generator) -> Advance:
     """ER: a reservoir of ids, as many recalled (without repeats) as are new."""
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr=LR, foreach=True)
@@ -93,19 +91,34 @@ def ewc(
     strength: float,
     information: Sequence[Tensor],
     anchor: Sequence[Tensor],
+    valued: bool,
 ) -> Advance:
-    """EWC: the penalty's gradient, strength * F * (theta - theta*), added to `grad` by two fused passes; no value of it."""
+    """EWC: the penalty's gradient, strength * F * (theta - theta*), in closed form, added to `grad`.
+
+    With `valued` the penalty's value is computed and kept for a plot of the loss, as clframe does; without it two fused passes over
+    the weights are enough.
+    """
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr=LR, foreach=True)
     pull = [strength * f for f in information]
+    values: list[Tensor] = []
+
+    @torch.no_grad()
+    def consolidate() -> None:
+        grads, moved = [p.grad for p in parameters], torch._foreach_sub(parameters, anchor)
+        if valued:
+            pulled = torch._foreach_mul(moved, pull)
+            torch._foreach_add_(grads, pulled)
+            values.append(sum(m.view(-1) @ q.view(-1) for m, q in zip(moved, pulled, strict=True)) / 2)
+        else:
+            torch._foreach_addcmul_(grads, moved, pull)
 
     def advance(n: int) -> None:
         for index in islice(ids, n):
             for p in parameters:
                 p.grad = None
             cross_entropy(model(x.index_select(0, index)), y.index_select(0, index)).backward()
-            with torch.no_grad():
-                torch._foreach_addcmul_([p.grad for p in parameters], torch._foreach_sub(parameters, anchor), pull)
+            consolidate()
             optimizer.step()
 
     return advance

@@ -190,9 +190,7 @@ def _one(position: int, job: Job, parent: int) -> Result:
     return run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options)
 
 
-def _at_once(
-    planned: Sequence[Job], progress: Callable[[str, int, int], None] | None, jobs: int
-) -> list[Result | ClframeError]:
+def _at_once(planned: Sequence[Job], progress: Callable[[str, int, int], None] | None, jobs: int) -> list[Result | ClframeError]:
     """A pool of processes, one thread set each. A shared board says how far each run is, and in its last cell whether to stop."""
     context = multiprocessing.get_context("spawn")
     board = context.Array("q", 2 * len(planned) + 1, lock=False)

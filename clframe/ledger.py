@@ -17,7 +17,9 @@ from clframe.types import Strategy
 
 def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Evaluator, meter: Meter) -> Budget:
     """The budget of a run. A strategy without a `ledger` of its own is counted as one forward and one backward pass a sample."""
-    samples = sum(stream.order.length(stream.segments, k, e, stream.epochs) for k in range(len(stream)) for e in range(stream.epochs))
+    samples = sum(
+        stream.order.length(stream.segments, k, e, stream.epochs) for k in range(len(stream)) for e in range(stream.epochs)
+    )
     used: dict[str, Any] = {"optimizer_bytes": 0, "state_bytes": {}, "forwards": samples, "backwards": samples}
     if hasattr(strategy, "ledger"):
         used = strategy.ledger()

@@ -92,9 +92,7 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
         return function(**{k: v for k, v in given.items() if k in parameters}, **options)
     except TypeError as error:
         values = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise OptionError(
-            f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}."
-        ) from error
+        raise OptionError(f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}.") from error
 
 
 def parse(text: str) -> tuple[str, dict[str, object]]:

@@ -1,13 +1,13 @@
 """A run is a directory: what was asked, on what machine, what was measured, and where to go on from.
 
-    spec.json         every option with its value, what it resolved to, and the identity that both give
-    environment.json  versions and machine
-    checkpoint.pt     the state to go on from; at the end, the trained strategy
-    subset.parquet    which test samples the curve was measured on
-    records.parquet   the record table; terms.parquet: loss terms of every update; classes.parquet: per-class counts
-    budget.json       what the run used
-    metrics.json      every headline metric; written last, so its presence says that the run is finished
-    report.html       the report of this run alone
+spec.json         every option with its value, what it resolved to, and the identity that both give
+environment.json  versions and machine
+checkpoint.pt     the state to go on from; at the end, the trained strategy
+subset.parquet    which test samples the curve was measured on
+records.parquet   the record table; terms.parquet: loss terms of every update; classes.parquet: per-class counts
+budget.json       what the run used
+metrics.json      every headline metric; written last, so its presence says that the run is finished
+report.html       the report of this run alone
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RunDirectory:
             raise RunError(f"{str(self.path)!r} must be a run directory; it has no {name}. Give the --out of a run.") from error
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{str(self.path / name)!r} must be a complete JSON file; it cannot be read. Put back a copy, or delete the directory."
+                f"{str(self.path / name)!r} must be a complete JSON file; it cannot be read. Put a copy back, or delete the run."
             ) from error
         return found
 
@@ -201,7 +201,7 @@ class RunDirectory:
         except Exception as error:
             raise RunError(
                 f"{str(path)!r} must be a complete Parquet file; it cannot be read ({type(error).__name__}). "
-                f"Delete {self.path / 'metrics.json'} and write the tables again from the checkpoint with: clframe resume {self.path}"
+                f"Delete {self.path / 'metrics.json'} and write the tables anew with: clframe resume {self.path}"
             ) from error
 
 
@@ -215,7 +215,9 @@ def find(paths: Iterable[Path]) -> list[RunDirectory]:
     for path in paths:
         here = sorted(p.parent for p in path.rglob("spec.json")) if path.is_dir() else []
         if not here:
-            raise RunError(f"{str(path)!r} must be a run directory or hold some; it has no spec.json in it. Give the --out of a run.")
+            raise RunError(
+                f"{str(path)!r} must be a run directory or hold some; it has no spec.json in it. Give the --out of a run."
+            )
         found.extend(RunDirectory(p) for p in here)
     return found
 

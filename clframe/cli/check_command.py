@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run the conformance suite; 0 if all checks pass or are declared known failures, 1 if one fails."""
     made = parser("check", "Run the conformance suite on a strategy, scenario or memory of your own, or on a registered one.")
-    made.add_argument(
-        "what", type=str, nargs="+", help="my_file.py:Cls, package.module:Cls or a name, with options: 'er(size=50)'"
-    )
+    made.add_argument("what", type=str, nargs="+", help="my_file.py:Cls, package.module:Cls or a name, with options: 'er(size=50)'")
     made.add_argument("--json", type=bool, default=False, help="print as JSON")
     given = parse(made, arguments)
 

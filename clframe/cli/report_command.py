@@ -13,7 +13,9 @@ def main(arguments: Sequence[str]) -> int:
     """Compare any runs, finished or not."""
     from clframe.rundir import load
 
-    made = parser("report", "Compare the runs at or below DIR...: tables with intervals, curves, boundaries, budgets, in one HTML file.")
+    made = parser(
+        "report", "Compare the runs at or below DIR...: tables with intervals, curves, boundaries, budgets, in one HTML file."
+    )
     made.add_argument("dirs", type=str, nargs="+", metavar="DIR", help="run directories, or directories that hold some")
     made.add_argument("--out", type=str | None, default=None, help="the HTML file; DIR/report.html of the first DIR by default")
     made.add_argument("--json", type=bool, default=False, help="print the metrics as JSON")

@@ -129,9 +129,7 @@ def check_finite(x: Array, name: str) -> None:
         if not np.isfinite(block).all():
             row = int((~np.isfinite(block)).reshape(len(block), -1).any(axis=1).argmax())
             value = float(block[row][~np.isfinite(block[row])].flat[0])
-            raise DataError(
-                f"{name}: x must be finite; got {value} in row {start + row} (the first is 0). Fill or drop the row."
-            )
+            raise DataError(f"{name}: x must be finite; got {value} in row {start + row} (the first is 0). Fill or drop the row.")
 
 
 def from_arrays(
@@ -185,9 +183,7 @@ def from_arrays(
         (8, 2, 2)
     """
     if (x_test is None) != (y_test is None):
-        raise bad_option(
-            "x_test", "given together with y_test", None if x_test is None else "x_test alone", "Give both or none."
-        )
+        raise bad_option("x_test", "given together with y_test", None if x_test is None else "x_test alone", "Give both or none.")
     stored = prepare(x, name)
     if x_test is None:
         samples = make_samples(len(stored), y, class_names=class_names, task=task, weight=weight, columns=columns, name=name)
@@ -196,9 +192,7 @@ def from_arrays(
     else:
         stored_test = prepare(x_test, name)
         (y, y_test), names = encode_labels([y, y_test], class_names, name=name)
-        train = make_samples(
-            len(stored), y, class_names=names, task=task, weight=weight, columns=columns, name=f"{name} (train)"
-        )
+        train = make_samples(len(stored), y, class_names=names, task=task, weight=weight, columns=columns, name=f"{name} (train)")
         test = make_samples(
             len(stored_test), y_test, class_names=names, task=task_test, columns=columns_test, name=f"{name} (test)"
         )

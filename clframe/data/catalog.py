@@ -219,9 +219,7 @@ def _open_arrow(path: Path) -> Any:
             return _images_cast(datasets.Dataset(pa.parquet.read_table(path, memory_map=True)))
         parts = {part: sorted(path.rglob(f"{part}*.parquet")) for part in ("train", "test", "validation", "valid", "val")}
         if parts["train"]:
-            tables = {
-                part: pa.concat_tables([pa.parquet.read_table(f) for f in files]) for part, files in parts.items() if files
-            }
+            tables = {part: pa.concat_tables([pa.parquet.read_table(f) for f in files]) for part, files in parts.items() if files}
             return {part: _images_cast(datasets.Dataset(table)) for part, table in tables.items()}
         return datasets.load_from_disk(str(path))
     except Exception as error:

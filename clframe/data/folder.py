@@ -88,9 +88,7 @@ def from_folder(
         if size is None:
             _check_headers(paths, form)
         parts.append((CachedRows(ImageRows(paths, form), cache_bytes), make_samples(len(y), y, class_names=names, name=name)))
-    return lazy_dataset(
-        name, parts, standardise=standardise, test_fraction=test_fraction, seed=seed, allow_missing=allow_missing
-    )
+    return lazy_dataset(name, parts, standardise=standardise, test_fraction=test_fraction, seed=seed, allow_missing=allow_missing)
 
 
 def _parts(path: Path) -> tuple[Labelled, Labelled | None]:
@@ -111,9 +109,7 @@ def _annotated(annotations: Path) -> Labelled:
     for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2:
-            raise DataError(
-                f"{annotations}: a line must hold FILE, tab, CLASS; got {line!r} in line {number}. Correct the line."
-            )
+            raise DataError(f"{annotations}: a line must hold FILE, tab, CLASS; got {line!r} in line {number}. Correct the line.")
         files.append((annotations.parent / "images" / fields[0], fields[1]))
     return files
 
@@ -123,9 +119,7 @@ def _by_class(path: Path) -> Labelled:
     folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = [(f, folder.name) for folder in folders for f in sorted(folder.rglob("*")) if f.suffix.lower() in SUFFIXES]
     if not files:
-        raise DataError(
-            f"{path}: must hold images as CLASS/NAME.png; got none in {len(folders)} folders. Make one folder a class."
-        )
+        raise DataError(f"{path}: must hold images as CLASS/NAME.png; got none in {len(folders)} folders. Make one folder a class.")
     return files
 
 

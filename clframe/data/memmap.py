@@ -138,6 +138,4 @@ def _labels(y: object) -> object:
     try:
         return np.load(y, allow_pickle=False)
     except Exception as error:
-        raise DataError(
-            f"{y}: must be a readable .npy file of labels; got {reason(error)}. Write it with numpy.save."
-        ) from error
+        raise DataError(f"{y}: must be a readable .npy file of labels; got {reason(error)}. Write it with numpy.save.") from error

@@ -15,9 +15,7 @@ from clframe.errors import DataError
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def from_npz(
-    path: str | Path, *, name: str | None = None, standardise: bool | None = None, allow_missing: bool = False
-) -> Dataset:
+def from_npz(path: str | Path, *, name: str | None = None, standardise: bool | None = None, allow_missing: bool = False) -> Dataset:
     """A data set from an `.npz` file.
 
     Besides the four arrays, the file may hold class_names, task_train, task_test, weight_train, experience_train and
@@ -37,9 +35,7 @@ def from_npz(
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         found = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(
-            f"{path}: the file must hold {', '.join(KEYS)}; got {found}. Add {', '.join(missing)}, with numpy.savez."
-        )
+        raise DataError(f"{path}: the file must hold {', '.join(KEYS)}; got {found}. Add {', '.join(missing)}, with numpy.savez.")
     names = arrays.get("class_names")
     return from_arrays(
         *(arrays[key] for key in KEYS),

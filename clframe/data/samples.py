@@ -184,9 +184,7 @@ def _tasks(name: str, task: Array, size: int) -> Ids:
 def _weights(name: str, weight: Array, size: int) -> npt.NDArray[np.float32]:
     _check_length(name, "weight", len(weight), size)
     if weight.dtype.kind not in "iufb" or weight.ndim != 1:
-        raise DataError(
-            f"{name}: weight must hold numbers, shape (N,); got {weight.dtype} {weight.shape}. Give one per sample."
-        )
+        raise DataError(f"{name}: weight must hold numbers, shape (N,); got {weight.dtype} {weight.shape}. Give one per sample.")
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         row = int(wrong.argmax())

@@ -104,9 +104,7 @@ def read_table(path: Path) -> pa.Table:
         table = pa.parquet.read_table(path) if path.suffix == ".parquet" else pa.csv.read_csv(path)
         empty = table.num_rows == 0 or not table.column_names
     except Exception as error:
-        raise DataError(
-            f"{path}: must be a readable CSV or Parquet file; got {reason(error)}. Write the file again."
-        ) from error
+        raise DataError(f"{path}: must be a readable CSV or Parquet file; got {reason(error)}. Write the file again.") from error
     if empty:
         raise DataError(f"{path}: the table must hold at least one row; got 0. Check how the file was written.")
     return table
@@ -174,9 +172,7 @@ def _split(path: Path, values: Array, name: str) -> tuple[Ids, Ids]:
     wrong = ~test & (words != "train")
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(
-            f"{path}: column {name!r} must say 'train' or 'test'; got {values[row]!r} in row {row}. Correct the row."
-        )
+        raise DataError(f"{path}: column {name!r} must say 'train' or 'test'; got {values[row]!r} in row {row}. Correct the row.")
     for word, part in (("train", ~test), ("test", test)):
         if not part.any():
             raise DataError(f"{path}: column {name!r} must have rows for 'train' and 'test'; got none for {word!r}. Add some.")

@@ -16,7 +16,8 @@ class Budget:
     Declared (exact; functions of the spec, the same on every machine):
         parameters: number of model parameters.
         parameter_bytes, buffer_bytes, optimizer_bytes: bytes of the model's parameters, its buffers, the optimizer's state.
-        state_bytes: bytes of each part's declared state: memories with the samples they stand for, teachers, masks, Fisher information.
+        state_bytes: bytes of each part's declared state: memories with the samples they stand for, teachers, masks, Fisher
+            information.
         updates: updates of the parameters.
         samples: samples of the stream that were observed, epochs counted.
         passes: `samples` over the training samples of the stream: 1.0 is one pass over the data.

@@ -40,7 +40,7 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """After each of the first `first` updates of an experience, then after every `every`-th: most of the gap, at a fraction of the cost."""
+    """After each of the first `first` updates of an experience, then every `every`-th: most of the gap at a fraction."""
 
     first: int = 50
     every: int = 10

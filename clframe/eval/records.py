@@ -160,9 +160,7 @@ class Records:
             start += length
         self._classes = [ClassRow(*r) for r in state["classes"].tolist()]
         names = state["term_names"]
-        self._terms = [
-            (n, names[c], v) for (n, c), v in zip(state["terms"].tolist(), state["values"].tolist(), strict=True)
-        ]
+        self._terms = [(n, names[c], v) for (n, c), v in zip(state["terms"].tolist(), state["values"].tolist(), strict=True)]
         self._pending = []
 
 

@@ -207,9 +207,7 @@ def min_acc_interval(
     return Interval(float(np.mean(values)), float(low), float(high), level, resamples)
 
 
-def _unpacked(
-    bits: npt.NDArray[np.object_], correct: npt.NDArray[np.int64], total: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
+def _unpacked(bits: npt.NDArray[np.object_], correct: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     size = int(total[0])
     if any(b is None or len(b) != -(-size // 8) for b in bits) or (total != size).any():
         raise DataError(f"Bits must hold {size} samples in every row of a curve; some do not. Record bits at every evaluation.")

@@ -98,12 +98,8 @@ def class_groups(
     """Classes in order, cut into groups."""
     if isinstance(class_order, str):
         if class_order not in ("random", "sorted"):
-            raise bad_option(
-                "class_order", "'random', 'sorted' or a list of class ids", class_order, "Give class_order='random'."
-            )
-        order = (
-            rng(seed, "class-order").permutation(num_classes).tolist() if class_order == "random" else list(range(num_classes))
-        )
+            raise bad_option("class_order", "'random', 'sorted' or a list of class ids", class_order, "Give class_order='random'.")
+        order = rng(seed, "class-order").permutation(num_classes).tolist() if class_order == "random" else list(range(num_classes))
     else:
         order = [int(c) for c in class_order]
         if sorted(order) != list(range(num_classes)):

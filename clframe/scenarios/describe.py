@@ -80,9 +80,7 @@ def table(stream: Stream) -> Table:
     hidden = sorted({"task_train", "task_test", "boundaries", "classes"} - stream.reveals.names())
     known = f"Revealed: {', '.join(plain['reveals']) or 'nothing'}. Hidden: {', '.join(hidden) or 'nothing'}."
     once = " Each sample comes once." if stream.online else ""
-    shown = Table(
-        title=title, caption=known + once, title_justify="left", caption_justify="left", min_width=min(len(title), 78)
-    )
+    shown = Table(title=title, caption=known + once, title_justify="left", caption_justify="left", min_width=min(len(title), 78))
     columns = ["train", *(["validation"] if stream.validation else []), "test", *(["task"] if stream.tasks is not None else [])]
     for name in ("experience", *columns):
         shown.add_column(name, justify="right")

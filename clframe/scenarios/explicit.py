@@ -49,9 +49,7 @@ def explicit(
     """
     data = dataset(data)
     if not isinstance(experiences, Sequence) or isinstance(experiences, str) or not experiences:
-        raise bad_option(
-            "experiences", "a list with one mapping an experience", experiences, "Give [{'classes': [0, 1]}, ...]."
-        )
+        raise bad_option("experiences", "a list with one mapping an experience", experiences, "Give [{'classes': [0, 1]}, ...].")
     by_class = {"train": ids_by_class(data.train), "test": ids_by_class(data.test)}
     segments, tests, tasks = [], [], []
     for k, entry in enumerate(experiences):
@@ -108,9 +106,7 @@ def _ids(where: str, entry: Mapping[str, Any], part: str, source: Source, by_cla
         return ids
     classes = entry.get("classes")
     if not isinstance(classes, Sequence) or isinstance(classes, str) or not classes:
-        raise bad_option(
-            where, f"classes or ids: `classes` or `{part}`", dict(entry), "Give classes: [0, 1], or train and test."
-        )
+        raise bad_option(where, f"classes or ids: `classes` or `{part}`", dict(entry), "Give classes: [0, 1], or train and test.")
     return np.sort(np.concatenate([by_class[_class(f"{where}.classes", c, source)] for c in dict.fromkeys(classes)]))
 
 

@@ -23,6 +23,7 @@ from clframe.errors import DataError, bad_option
 from clframe.registry import call
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+DATA_OPTIONS = ("label", "task", "weight", "split", "columns", "image", "size", "standardise", "test_fraction", "allow_missing")
 
 
 def is_yaml(spec: str) -> bool:
@@ -63,7 +64,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def load_data(kind: str, options: dict[str, Any], data_dir: str | Path | None) -> Dataset | list[Dataset]:
     """Take `data` (and what it uses up) out of the options, and load it.
 
-    For the kinds that read a column, `column` names the column of a table file.
+    Options of `clframe.data.load` may stand among the scenario's own: class-incremental(data=photos/, size=32). For the kinds
+    that read a column, `column` names the column of a table file.
 
     Raises:
         OptionError: `data` that is no name, path, mapping or data set.
@@ -71,8 +73,11 @@ def load_data(kind: str, options: dict[str, Any], data_dir: str | Path | None) -
     data = options.pop("data", "digits")
     if isinstance(data, list | tuple) and kind == "domains":
         return [_load(f"data[{k}]", one, data_dir) for k, one in enumerate(data)]
-    if kind in ("table", "domains") and isinstance(data, str) and data.endswith(TABLES):
-        data = {"path": data, "experience": options.pop("column", "experience")}
+    if isinstance(data, str):
+        rest = {key: options.pop(key) for key in DATA_OPTIONS if key in options}
+        if kind in ("table", "domains") and data.endswith(TABLES):
+            rest["experience"] = options.pop("column", "experience")
+        data = {"path": data, **rest} if rest else data
     return _load("data", data, data_dir)
 
 

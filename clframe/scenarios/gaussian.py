@@ -60,9 +60,7 @@ def gaussian(
         1. Published schedules draw the class of each step and then one of its samples; here every sample comes exactly once.
     """
     if not 0 < width < np.inf:
-        raise bad_option(
-            "width", "a positive number of task lengths", width, "Give width=0.5; class-incremental has no overlap."
-        )
+        raise bad_option("width", "a positive number of task lengths", width, "Give width=0.5; class-incremental has no overlap.")
     if centres not in ("task", "class"):
         raise bad_option("centres", "'task' or 'class'", centres, "Give centres='task'.")
     data = dataset(data)

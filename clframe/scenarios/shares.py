@@ -68,9 +68,7 @@ def rows_of_domains(total: int, domains: int, samples: int | Sequence[int] | Non
     needed = sum(sizes) if disjoint else max(sizes, default=0)
     if len(sizes) != domains or min(sizes, default=0) < 1 or needed > total:
         rule = f"from 1 to {total} rows for each of {domains} domains" + (f", {total} together" if disjoint else "")
-        raise bad_option(
-            "samples_per_experience", rule, samples, "Ask for fewer rows, or leave the option out for all of them."
-        )
+        raise bad_option("samples_per_experience", rule, samples, "Ask for fewer rows, or leave the option out for all of them.")
     if disjoint:
         return [np.sort(piece) for piece in cut(rng(seed, "rows").permutation(total), sizes)]
     return [np.sort(rng(seed, "rows", d).permutation(total)[:size]) for d, size in enumerate(sizes)]

@@ -23,7 +23,7 @@ from clframe.types import Batch, Ids, Reveals, Source, Step
 if TYPE_CHECKING:
     from torch import Tensor
 
-AHEAD_BYTES = 1 << 20
+AHEAD, AHEAD_BYTES = 32, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,9 @@ class Stream:
 
     @property
     def ahead(self) -> int:
-        """Batches fetched at a time in a walk: as many as 1 MiB of inputs holds, which matters where batches are small."""
-        return max(1, AHEAD_BYTES // (4 * self.batch_size * math.prod(self.data.train.input_shape)))
+        """Batches fetched at a time in a walk: as many as 1 MiB of inputs holds, at most 32. It pays where batches are small."""
+        bytes_each = 4 * self.batch_size * math.prod(self.data.train.input_shape)
+        return max(1, min(AHEAD, AHEAD_BYTES // bytes_each))
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[Batch]:
         """What `batch` gives for each of these, with one fetch for all."""
@@ -192,9 +193,10 @@ class Stream:
             return
         whole, sizes = self.batch(torch.cat(list(indices))), [len(index) for index in indices]
         none = (None,) * len(sizes)
-        weights = none if whole.weight is None else whole.weight.split(sizes)
-        tasks = none if whole.task is None else whole.task.split(sizes)
-        for x, y, index, weight, task in zip(whole.x.split(sizes), whole.y.split(sizes), indices, weights, tasks, strict=True):
+        weights = none if whole.weight is None else whole.weight.split_with_sizes(sizes)
+        tasks = none if whole.task is None else whole.task.split_with_sizes(sizes)
+        inputs, labels = whole.x.split_with_sizes(sizes), whole.y.split_with_sizes(sizes)
+        for x, y, index, weight, task in zip(inputs, labels, indices, weights, tasks, strict=True):
             yield Batch(x, y, index, weight, task)
 
     def fingerprint(self) -> str:

@@ -39,6 +39,7 @@ class ClassBalanced(Memory):
         self._places: dict[int, list[int]] = {}
         self._count: dict[int, int] = {}
         self._full: set[int] = set()
+        self._largest: set[int] = set()
 
     def update(self, index: Tensor, y: Tensor) -> None:
         """Offer one batch."""
@@ -52,9 +53,10 @@ class ClassBalanced(Memory):
                 self._slots[self.filled] = i
                 self.filled += 1
                 continue
-            largest = max(self._places, key=lambda c: (len(self._places[c]), -c))
+            if not self._largest:
+                self._find_largest()
+            largest = min(self._largest)
             most = len(self._places[largest])
-            self._full.update(c for c, places in self._places.items() if len(places) == most)
             if label not in self._full:
                 places = self._places[largest]
                 position = int(choose * most)
@@ -63,8 +65,17 @@ class ClassBalanced(Memory):
                 places.pop()
                 own.append(slot)
                 self._slots[slot] = i
+                self._largest.discard(largest)
+                if len(own) == most:
+                    self._largest.clear()
             elif accept < len(own) / self._count[label]:
                 self._slots[own[int(choose * len(own))]] = i
+
+    def _find_largest(self) -> None:
+        """The classes with most slots, which are full from now on. Found anew only when they change: not at every sample."""
+        most = max(map(len, self._places.values()))
+        self._largest = {c for c, places in self._places.items() if len(places) == most}
+        self._full |= self._largest
 
     def selection(self) -> Selection:
         """Each with the probability of its class, m_c / n_c."""
@@ -90,3 +101,4 @@ class ClassBalanced(Memory):
         self._places = {c: list(p) for c, p in zip(state["labels"], state["places"], strict=True)}
         self._count = dict(zip(state["labels"], state["counts"], strict=True))
         self._full = set(state["full"])
+        self._largest = set()

@@ -204,7 +204,9 @@ def union(batches: list[Batch]) -> Batch:
     weights = [b.weight for b in batches]
     weight = None
     if any(w is not None for w in weights):
-        weight = torch.cat([torch.ones_like(b.y, dtype=torch.float32) if w is None else w for b, w in zip(batches, weights, strict=True)])
+        weight = torch.cat(
+            [torch.ones_like(b.y, dtype=torch.float32) if w is None else w for b, w in zip(batches, weights, strict=True)]
+        )
     tasks = [b.task for b in batches if b.task is not None]
     return Batch(
         x=torch.cat([b.x for b in batches]),

@@ -112,7 +112,7 @@ class Part:
             if isinstance(held, Stateful | torch.nn.Module):
                 held.load_state_dict(value)
             else:
-                setattr(self, name, _copied(value))
+                setattr(self, name, _placed(_copied(value), held))
         self.generator.set_state(state["generator"])
         self.forwards, self.backwards = state["forwards"], state["backwards"]
 
@@ -135,6 +135,15 @@ def _copied(value: Any) -> Any:
         return [_copied(v) for v in value]
     if isinstance(value, dict):
         return {k: _copied(v) for k, v in value.items()}
+    return value
+
+
+def _placed(value: Any, held: Any) -> Any:
+    """A loaded value on the device of what it replaces: checkpoints are read on the CPU."""
+    if isinstance(value, torch.Tensor) and isinstance(held, torch.Tensor):
+        return value.to(held.device)
+    if isinstance(value, list) and isinstance(held, list) and len(value) == len(held):
+        return [_placed(v, h) for v, h in zip(value, held, strict=True)]
     return value
 
 

@@ -38,5 +38,5 @@ class _Quadratic(torch.autograd.Function):
         return torch.stack([m.flatten() @ g.flatten() for m, g in zip(moved, ctx.gradient, strict=True)]).sum() / 2
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[None | Tensor, ...]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         return (None, None, *torch._foreach_mul(ctx.gradient, upstream[0]))

@@ -17,9 +17,7 @@ def documented(subject: Subject) -> None:
         require(not missing, f"the docstring of {piece.name} must mention every option; {', '.join(missing)} missing.")
         if isinstance(subject, StrategySubject):
             sourced = re.search(r"\bReference|baseline|lower bound|upper bound", text)
-            require(
-                sourced is not None, f"the docstring of {piece.name} must have a line 'Reference: ...', or call it a baseline."
-            )
+            require(sourced is not None, f"the docstring of {piece.name} must have a line 'Reference: ...', or call it a baseline.")
 
 
 def known_failures_are_checks(subject: Subject) -> None:

@@ -25,14 +25,10 @@ def keeps_within_its_size(subject: MemorySubject) -> None:
         memory.update(index[low : low + BATCH], y[low : low + BATCH])
         kept = memory.selection().index
         high = low + BATCH
-        require(
-            len(kept) == len(memory), f"after {high} samples selection() holds {len(kept)} ids and len() says {len(memory)}."
-        )
+        require(len(kept) == len(memory), f"after {high} samples selection() holds {len(kept)} ids and len() says {len(memory)}.")
         require(len(kept) <= SIZE, f"a memory of size {SIZE} holds {len(kept)} ids after {high} samples.")
         require(len(np.unique(kept)) == len(kept), f"an id is held twice after {high} samples.")
-        require(
-            bool(np.isin(kept, index[:high].numpy()).all()), f"it holds an id that was never offered, after {high} samples."
-        )
+        require(bool(np.isin(kept, index[:high].numpy()).all()), f"it holds an id that was never offered, after {high} samples.")
         require(memory.seen == high, f"after {high} samples `seen` is {memory.seen}.")
 
 
@@ -96,9 +92,7 @@ def probabilities_are_honest(subject: MemorySubject) -> None:
             memory.update(index[low : low + BATCH], y[low : low + BATCH])
         found = memory.selection()
         inside = bool(((found.probability > 0) & (found.probability <= 1)).all())
-        require(
-            inside, f"inclusion probabilities must lie in (0, 1]; got {found.probability.min()} to {found.probability.max()}."
-        )
+        require(inside, f"inclusion probabilities must lie in (0, 1]; got {found.probability.min()} to {found.probability.max()}.")
         require(bool(np.allclose(found.weight * found.probability, 1)), "weights must be 1 / probability.")
         for what, value in values.items():
             estimates[what].append(float((value[found.index] * found.weight).sum()))

@@ -31,9 +31,7 @@ def pure_function_of_its_seed(subject: ScenarioSubject) -> None:
     for k, (one, two) in enumerate(zip(first.experiences, again.experiences, strict=True)):
         require(_ids(first, k) == _ids(again, k), f"experience {k} brings other ids when the stream is built again.")
         require(np.array_equal(one.test, two.test), f"experience {k} has other test ids when the stream is built again.")
-    require(
-        any(_ids(first, k) != _ids(other, k) for k in range(len(first))), "seeds 0 and 1 bring the same ids in the same order."
-    )
+    require(any(_ids(first, k) != _ids(other, k) for k in range(len(first))), "seeds 0 and 1 bring the same ids in the same order.")
 
 
 def ids_are_in_range(subject: ScenarioSubject) -> None:
@@ -48,9 +46,7 @@ def ids_are_in_range(subject: ScenarioSubject) -> None:
         for k, ids in enumerate(arrays):
             require(ids.dtype == np.int64, f"{what} ids of experience {k} must be int64; got {ids.dtype}.")
             inside = len(ids) == 0 or (ids.min() >= 0 and ids.max() < len(source))
-            require(
-                bool(inside), f"{what} ids of experience {k} must be in 0..{len(source) - 1}; got {ids.min()} to {ids.max()}."
-            )
+            require(bool(inside), f"{what} ids of experience {k} must be in 0..{len(source) - 1}; got {ids.min()} to {ids.max()}.")
             twice = what == "test" and len(np.unique(ids)) < len(ids)
             require(not twice, f"a test id of experience {k} comes twice.")
 
@@ -68,9 +64,7 @@ def every_experience_has_updates(subject: ScenarioSubject) -> None:
         steps = [step for step, _ in experience.walk()]
         require(len(steps) > 0, f"experience {k} has no update.")
         counted = [s.n for s in steps] == list(range(n + 1, stream.starts[k + 1] + 1))
-        require(
-            counted, f"the updates of experience {k} must be {n + 1} to {stream.starts[k + 1]}; got {[s.n for s in steps]}."
-        )
+        require(counted, f"the updates of experience {k} must be {n + 1} to {stream.starts[k + 1]}; got {[s.n for s in steps]}.")
         marked = [s.last for s in steps] == [False] * (len(steps) - 1) + [True]
         require(marked, f"experience {k} does not mark its last update, and it alone, as the last.")
         n += len(steps)
@@ -131,9 +125,7 @@ def hides_what_it_says(subject: ScenarioSubject) -> None:
             value = getattr(train, name)
             require((value is not None) == revealed, f"train.{name} of experience {k} is {value!r}, but reveals is {reveals}.")
         _, batch = next(experience.steps())
-        require(
-            (batch.task is not None) == reveals.task_train, f"batches of experience {k} have task {batch.task}, but {reveals}."
-        )
+        require((batch.task is not None) == reveals.task_train, f"batches of experience {k} have task {batch.task}, but {reveals}.")
     _refuses_what_it_hides(stream)
 
 

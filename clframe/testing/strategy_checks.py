@@ -45,9 +45,7 @@ def evaluation_is_pure(subject: StrategySubject) -> None:
         measured = trial(subject, subject.world, model=worlds.TOUCHY_MODEL, evaluate=plan)
         for what in ("weights", "strategy"):
             unlike = difference(never.state[what], measured.state[what], what)
-            require(
-                unlike is None, f"measuring with plan {plan!r} changed the training: {unlike}. predict must change nothing."
-            )
+            require(unlike is None, f"measuring with plan {plan!r} changed the training: {unlike}. predict must change nothing.")
         require(never.terms == measured.terms, f"measuring with plan {plan!r} changed the loss terms.")
 
 
@@ -112,9 +110,7 @@ def predicts_a_score_a_class(subject: StrategySubject) -> None:
     require(tuple(scores.shape) == expected, f"predict must give scores {expected}; got {tuple(scores.shape)}.")
     require(not bool(scores.isnan().any()), "predict gave NaN.")
     require(torch.equal(scores, again), "predict gave other scores for the same inputs when asked again.")
-    require(
-        torch.allclose(scores, torch.cat(alone), rtol=1e-3, atol=1e-4), "a sample's scores depend on the rest of its batch."
-    )
+    require(torch.allclose(scores, torch.cat(alone), rtol=1e-3, atol=1e-4), "a sample's scores depend on the rest of its batch.")
 
 
 def global_generators_stay_untouched(subject: StrategySubject) -> None:

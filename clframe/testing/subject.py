@@ -192,17 +192,13 @@ def _sorted_out(name: str, made: Callable[..., Any], options: dict[str, object])
         return ScenarioSubject(name, lambda seed: call("scenario", name, made, options, **_given(piece, seed)), piece)
     if isinstance(product, Part | Recipe):
         return _proven(StrategySubject((piece,)))
-    raise bad_option(
-        name, "a function that returns a Stream, a Recipe or a Part", type(product).__name__, "Return one of these."
-    )
+    raise bad_option(name, "a function that returns a Stream, a Recipe or a Part", type(product).__name__, "Return one of these.")
 
 
 def _scenario_by_name(words: str, name: str) -> ScenarioSubject:
     plain = name.removeprefix("online-")
     catalog.build(words, seed=0)
-    kind = (
-        plain if plain in catalog.KINDS.names() else next(k for p, k in catalog.PREFIXES.items() if plain.startswith(f"{p}-"))
-    )
+    kind = plain if plain in catalog.KINDS.names() else next(k for p, k in catalog.PREFIXES.items() if plain.startswith(f"{p}-"))
     return ScenarioSubject(words, lambda seed: catalog.build(words, seed=seed), Piece(words, catalog.KINDS.load(kind), {}))
 
 
@@ -218,10 +214,7 @@ def _given(piece: Piece, seed: int) -> dict[str, object]:
 def _small(piece: Piece) -> dict[str, object]:
     size = inspect.signature(piece.made).parameters.get("size")
     small = (
-        size is not None
-        and "size" not in piece.options
-        and not isinstance(size.default, bool)
-        and isinstance(size.default, int)
+        size is not None and "size" not in piece.options and not isinstance(size.default, bool) and isinstance(size.default, int)
     )
     return {**piece.options, "size": min(SIZE, size.default)} if small and size is not None else dict(piece.options)
 

@@ -166,9 +166,7 @@ def test_the_data_folder_must_exist() -> None:
 def test_import_brings_nothing_heavy() -> None:
     heavy = "datasets pandas pyarrow sklearn PIL scipy matplotlib"
     code = f"import sys, clframe.data; print([m for m in {heavy.split()} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "[]"
 
 

@@ -13,7 +13,7 @@ def test_an_entry_point_is_a_metric_of_the_table(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(_INSTALLED._found, "theirs", "clframe.eval.metrics.summary:METRICS")
     table = MetricTable(METRICS["acc"])
     assert list(table) == ["acc", "theirs"] and len(table) == 2 and "theirs" in METRICS
-    with pytest.raises(OptionError, match="'theirs' of clframe.metrics must be a Metric"):
+    with pytest.raises(OptionError, match=r"'theirs' of clframe\.metrics must be a Metric"):
         table["theirs"]
 
 

@@ -38,7 +38,10 @@ def curve(strategy: str) -> list[str]:
     """One line a measured update: n and the correct predictions of each experience, '-' where it was not measured."""
     result = clframe.run("split-digits", strategy, seed=0, evaluate=f"every(k={EVERY})", model="mlp(hidden=[64])", device="cpu")
     table = result.rows.pivot(index="n", columns="evaluated", values="correct")
-    return [f"{n} " + " ".join("-" if c != c else str(int(c)) for c in row) for n, row in zip(table.index, table.to_numpy(), strict=True)]
+    return [
+        f"{n} " + " ".join("-" if c != c else str(int(c)) for c in row)
+        for n, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
 
 
 def path(name: str) -> Path:

@@ -50,7 +50,9 @@ def test_every_update_is_measured_and_none_twice() -> None:
     assert not result.rows.duplicated(["n", "evaluated", "subset"]).any()
 
 
-@pytest.mark.parametrize("strategy", ["finetune", "er(size=100)", "lwf", "ewc(strength=1,samples=32)", "er(size=50)+lwf+ewc(strength=1,samples=32)"])
+@pytest.mark.parametrize(
+    "strategy", ["finetune", "er(size=100)", "lwf", "ewc(strength=1,samples=32)", "er(size=50)+lwf+ewc(strength=1,samples=32)"]
+)
 def test_measuring_never_changes_training(strategy: str, tmp_path: Path) -> None:
     found = []
     for evaluate in ("every", "every(k=5)", "boundaries"):
@@ -217,7 +219,7 @@ class Still(torch.nn.Module):
 
 
 def test_a_model_that_never_changes_has_no_gap_even_on_a_subset() -> None:
-    """With a subset drawn anew at every evaluation the minimum would be biased and WF would have a floor (De Lange et al.'s code)."""
+    """With a subset drawn anew at every evaluation the minimum is biased and WF has a floor (De Lange et al.'s code)."""
     result = clframe.run("split-digits", Still, subset=30)
     metrics = result.metrics
     assert metrics.wf_10 == metrics.wf_100 == metrics.wp_10 == 0.0

@@ -62,7 +62,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("stop", [1, 17, 29, 58, 59, 100, 288])
-def test_a_run_stopped_at_any_update_goes_on_exactly(stop: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_at_any_update_goes_on_exactly(
+    stop: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save = Checkpoint.save
 
     def save_and_stop(self: Checkpoint, step: object) -> None:
@@ -177,7 +179,7 @@ def test_several_runs_at_a_time_all_save_and_go_on(stop: signal.Signals, tmp_pat
     assert 1 <= len(begun) <= 2
     assert all((p / "checkpoint.pt").exists() for p in begun)
     process = clframe_process("resume", str(out), "--json")
-    printed, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     whole = clframe.run("split-digits", "finetune", epochs=4, out=tmp_path / "whole")
     same(tmp_path / "whole", out / "finetune" / "seed-0")

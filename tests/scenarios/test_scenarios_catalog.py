@@ -100,8 +100,7 @@ def test_yaml_by_kind_and_by_hand(tmp_path: Path) -> None:
     lines = [f"{i},{i % 2},{i // 20}" for i in range(40)]
     (tmp_path / "rows.csv").write_text("u,kind,experience\n" + "\n".join(lines))
     (tmp_path / "a.yaml").write_text(
-        "scenario: table\ndata: {path: rows.csv, label: kind, experience: experience}\n"
-        "online: true\nreveals: {classes: false}\n"
+        "scenario: table\ndata: {path: rows.csv, label: kind, experience: experience}\nonline: true\nreveals: {classes: false}\n"
     )
     stream = build(str(tmp_path / "a.yaml"), seed=4)
     assert (stream.name, stream.seed, len(stream), stream.online) == ("a", 4, 2, True)
@@ -137,9 +136,7 @@ def test_a_missing_yaml_file_is_named() -> None:
 
 def test_a_function_of_your_own_is_a_scenario(tmp_path: Path) -> None:
     lines = ["from clframe.scenarios import Stream, class_incremental", "", "", "def two(data, *, seed=0) -> Stream:"]
-    (tmp_path / "my_scenario.py").write_text(
-        "\n".join([*lines, "    return class_incremental(data, experiences=2, seed=seed)"])
-    )
+    (tmp_path / "my_scenario.py").write_text("\n".join([*lines, "    return class_incremental(data, experiences=2, seed=seed)"]))
     stream = build(f"{tmp_path / 'my_scenario.py'}:two", seed=6)
     assert (len(stream), stream.seed) == (2, 6)
 

@@ -123,10 +123,7 @@ def test_mixing_exchanges_exact_counts(sizes: list[int], mixing: float, seed: in
 def test_blurry_hides_boundaries_unless_told_and_bounds_the_mixing(toy: Dataset) -> None:
     assert blurry(toy, experiences=3).reveals.names() == frozenset()
     assert blurry(toy, experiences=3, reveal_boundaries=True).reveals.names() == {"boundaries", "classes"}
-    assert (
-        blurry(toy, experiences=3, mixing=0.0).segments[0].tolist()
-        == class_incremental(toy, experiences=3).segments[0].tolist()
-    )
+    assert blurry(toy, experiences=3, mixing=0.0).segments[0].tolist() == class_incremental(toy, experiences=3).segments[0].tolist()
     for wrong in (-0.1, 1.5):
         with pytest.raises(OptionError, match=r"mixing must be a share in \[0, 1\]; got"):
             blurry(toy, mixing=wrong)
@@ -234,9 +231,7 @@ def test_an_experience_without_test_rows_is_refused(days: Dataset) -> None:
 
 
 def test_explicit_experiences(toy: Dataset) -> None:
-    stream = explicit(
-        toy, experiences=[{"classes": [0, 1]}, {"train": [3, 1, 2], "test": [5]}, {"classes": ["2"], "test": [7]}]
-    )
+    stream = explicit(toy, experiences=[{"classes": [0, 1]}, {"train": [3, 1, 2], "test": [5]}, {"classes": ["2"], "test": [7]}])
     assert set(toy.train.y[stream.segments[0]]) == {0, 1}
     assert stream.segments[1].tolist() == [1, 2, 3]
     assert [ids.tolist() for ids in stream.tests[1:]] == [[5], [7]]

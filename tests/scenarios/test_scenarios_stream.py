@@ -24,9 +24,7 @@ def ids_of(stream: Stream) -> list[int]:
 
 @settings(max_examples=25, deadline=None)
 @given(order=st.sampled_from(ORDERS), batch=st.integers(1, 40), epochs=st.integers(1, 3), seed=st.integers(0, 5))
-def test_seek_gives_the_tail_of_the_walk_after_every_step(
-    toy: Dataset, order: object, batch: int, epochs: int, seed: int
-) -> None:
+def test_seek_gives_the_tail_of_the_walk_after_every_step(toy: Dataset, order: object, batch: int, epochs: int, seed: int) -> None:
     stream = dataclasses.replace(class_incremental(toy, experiences=3, seed=seed), order=order)
     stream = stream.walked(batch_size=batch, epochs=epochs)
     whole = [[(step, index.tolist()) for step, index in e.walk()] for e in stream.experiences]

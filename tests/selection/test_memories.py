@@ -67,6 +67,6 @@ def test_a_draw_has_no_repeats_and_stays_in_the_memory(filled: int, count: int) 
 
 
 def test_the_two_rules_are_what_their_names_say() -> None:
-    assert MEMORIES == {"reservoir": Reservoir, "class-balanced": ClassBalanced}
+    assert {"reservoir": Reservoir, "class-balanced": ClassBalanced} == MEMORIES
     with pytest.raises(OptionError, match="size must be a positive integer; got 0"):
         memory("reservoir", 0, torch.Generator())

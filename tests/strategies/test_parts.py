@@ -65,7 +65,9 @@ def test_new_share_weighs_the_two_means() -> None:
     joined, groups = made._union(batch)
     logits = made.model(joined.x)
     new, old = logits[groups["new"]], logits[groups["er"]]
-    expected = 0.3 * functional.cross_entropy(new, joined.y[groups["new"]]) + 0.7 * functional.cross_entropy(old, joined.y[groups["er"]])
+    expected = 0.3 * functional.cross_entropy(new, joined.y[groups["new"]]) + 0.7 * functional.cross_entropy(
+        old, joined.y[groups["er"]]
+    )
     assert len(old) == 7
     assert classification_loss(logits, joined.y, joined.weight).item() == pytest.approx(expected.item(), rel=1e-5)
 

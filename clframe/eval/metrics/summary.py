@@ -66,6 +66,9 @@ class MetricTable(MutableMapping[str, Metric]):
     def __delitem__(self, name: str) -> None:
         del self._metrics[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._metrics or name in _INSTALLED.names()
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._metrics, *_INSTALLED.names()]))
 

@@ -43,9 +43,7 @@ def integers(frame: pd.DataFrame, names: Sequence[str]) -> list[Ints]:
     """
     missing = [c for c in names if c not in frame.columns]
     if missing:
-        raise DataError(
-            f"The table must have the columns {', '.join(names)}; {', '.join(missing)} missing. Give a record table."
-        )
+        raise DataError(f"The table must have the columns {', '.join(names)}; {', '.join(missing)} missing. Give a record table.")
     for c in names:
         if frame[c].dtype.kind not in "iu":
             raise DataError(f"Column {c} must hold integers; got {frame[c].dtype}. Convert it with .astype('int64').")

@@ -12,9 +12,7 @@ from clframe.errors import bad_option
 from clframe.eval.metrics.curves import Curves, mean_or_none
 
 
-def windowed(
-    times: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64], window: int, sign: Literal[-1, 1]
-) -> float | None:
+def windowed(times: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64], window: int, sign: Literal[-1, 1]) -> float | None:
     """The largest change of one curve within `window` updates, evenly evaluated or not.
 
     max { sign (A_n - A_m) : 0 < n - m < window }, and at least 0. None if no two evaluations lie that close. One pass; the

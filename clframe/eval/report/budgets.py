@@ -120,9 +120,7 @@ def equal(results: Results) -> str:
             if column.measured or column.title == "evaluation FLOPs" or not _unequal(values):
                 continue
             times = fmt.ratio(max(values), min(values)).lstrip("×")
-            unequal.append(
-                (column.title, f"{column.title} differ by up to {times} times" if times else f"{column.title} differ")
-            )
+            unequal.append((column.title, f"{column.title} differ by up to {times} times" if times else f"{column.title} differ"))
     if len(results.strategies) < 2:
         return "One strategy: nothing to compare."
     if not unequal:
