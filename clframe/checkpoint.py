@@ -22,7 +22,11 @@ FORMAT = 1
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, after the run was saved."""
+    """Ctrl-C or SIGTERM, after the run was saved. `number` is the signal."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.number = number
 
 
 class Checkpoint:
@@ -85,7 +89,7 @@ class Checkpoint:
             write(self.path, {"format": FORMAT, "identity": self.identity, "step": list(step), "rng": global_state(), **state})
             self.step, self._last = step, time.monotonic()
         if self._signal is not None:
-            raise Interrupted(f"stopped by signal {self._signal} after update {step.n}")
+            raise Interrupted(self._signal)
 
     def restore(self) -> None:
         """Put the file's state back into every member and into torch's global generators."""

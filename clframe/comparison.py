@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     device: str
     threads: int
     tuning: str
+    tuning_trials: int
     data_dir: str | None
     checkpoint_seconds: float
     checkpoint_every: int | None
@@ -99,6 +100,11 @@ def compare(
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers or not strategies or not scenarios:
         raise bad_option("seeds, strategies and scenario", "at least one each", (numbers, strategies, scenarios), "Give seeds=3.")
+    for name, pieces in (("scenario", scenarios), ("strategies", strategies), ("seeds", numbers)):
+        words = [str(p) if isinstance(p, int) else written(p) for p in pieces]
+        twice = next((w for w in words if words.count(w) > 1), None)
+        if twice is not None:
+            raise bad_option(name, "different from each other", twice, "It is there twice: leave one out, or give it another name.")
     planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out), options))
     return execute(planned, jobs, progress)
 

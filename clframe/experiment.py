@@ -18,7 +18,7 @@ from clframe.eval.records import Records
 from clframe.eval.result import Result
 from clframe.ledger import account
 from clframe.loop import refuse_hidden, walk
-from clframe.rundir import RunDirectory
+from clframe.rundir import RunDirectory, scenario_name
 from clframe.scenarios import Stream
 from clframe.strategies.build import Written
 
@@ -46,6 +46,7 @@ def run(
     device: str = "auto",
     threads: int = 1,
     tuning: str = "none declared",
+    tuning_trials: int = 0,
     data_dir: str | None = None,
     out: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
@@ -75,6 +76,7 @@ def run(
         device: "auto", "cpu", "cuda" or "mps".
         threads: processor threads; results are exact for a given number.
         tuning: what was looked at to choose these options; stored and shown with the result.
+        tuning_trials: runs that were made to choose them; stored in the budget.
         data_dir: folder of data sets; the environment variable CLFRAME_DATA by default.
         out: directory of the run; none is written by default.
         checkpoint_seconds: time between checkpoints.
@@ -117,10 +119,10 @@ def run(
             )
             with checkpoint.stoppable():
                 checkpoint.save(walk(stream, learner, evaluator, records, checkpoint))
-            budget = account(learner, network, stream, evaluator, meter)
+            budget = account(learner, network, stream, evaluator, meter, tuning_trials)
             result = Result(
                 strategy=spec["options"]["strategy"],
-                scenario=spec["options"]["scenario"],
+                scenario=scenario_name(spec),
                 seed=seed,
                 spec=spec,
                 rows=records.rows(),

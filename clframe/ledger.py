@@ -15,7 +15,7 @@ from clframe.scenarios import Stream
 from clframe.types import Strategy
 
 
-def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Evaluator, meter: Meter) -> Budget:
+def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Evaluator, meter: Meter, trials: int) -> Budget:
     """The budget of a run. A strategy without a `ledger` of its own is counted as one forward and one backward pass a sample."""
     samples = sum(
         stream.order.length(stream.segments, k, e, stream.epochs) for k in range(len(stream)) for e in range(stream.epochs)
@@ -33,6 +33,7 @@ def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Eva
         passes=samples / sum(len(s) for s in stream.segments),
         flops_forward=model.flops,
         train_flops=model.flops * (used["forwards"] + 2 * used["backwards"]),
+        tuning_trials=trials,
         eval_samples=evaluator.samples,
         eval_flops=model.flops * evaluator.samples,
         train_seconds=max(0.0, meter.wall - evaluator.seconds),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,12 +99,15 @@ def resolved(
         "experiences": len(stream),
         "updates": stream.starts[-1],
         "tested_on": stream.tested_on,
+        "device": stream.device.type,
+        "name": stream.name,
         "strategy": strategy.describe() if hasattr(strategy, "describe") else type(strategy).__name__,
         "model": f"{type(network.backbone).__name__} + {getattr(network.head, 'kind', 'no')} head",
         "weights": _hash_of_weights(network),
     }
     from_words = all(isinstance(options[k], str) for k in ("scenario", "strategy", "model"))
-    place = {"from_words": from_words, "data_dir": None if data_dir is None else str(Path(data_dir).resolve())}
+    folder = data_dir or os.environ.get("CLFRAME_DATA")
+    place = {"from_words": from_words, "data_dir": None if folder is None else str(Path(folder).resolve())}
     return {"options": words, "resolved": found, "identity": rundir.identity({"options": words, "resolved": found}), **place}
 
 
@@ -110,6 +115,10 @@ def written(piece: object) -> str:
     """The short name of a piece, for tables: what was written, or what an object calls itself."""
     if isinstance(piece, str):
         return piece
+    if isinstance(piece, strategies.Part):
+        defaults = {p.name: p.default for p in inspect.signature(type(piece)).parameters.values()}
+        given = {k: v for k, v in piece.describe()["options"].items() if defaults.get(k) != v}
+        return piece.name + (f"({','.join(f'{k}={v}' for k, v in given.items())})" if given else "")
     if isinstance(piece, list | tuple):
         return "+".join(written(p) for p in piece) or "finetune"
     return str(getattr(piece, "name", None) or getattr(piece, "__name__", None) or type(piece).__name__)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -88,11 +90,36 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
             if not allowed:
                 raise OptionError(f"{kind} {name!r} takes no options; got {option!r}. Leave it out.")
             raise unknown_name(f"option of {kind} {name!r}", option, allowed)
+    _check_types(kind, name, function, options)
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    for option, parameter in parameters.items():
+        if parameter.kind in named and parameter.default is parameter.empty and option not in options and option not in given:
+            raise OptionError(f"option {option!r} of {kind} {name!r} must be given. Write {name}({option}=...).")
+    return function(**{k: v for k, v in given.items() if k in parameters}, **options)
+
+
+def _check_types(kind: str, name: str, function: Any, options: Mapping[str, object]) -> None:
+    """Refuse a value of a plain type (int, float, str, bool, None) where the annotation asks for another plain type."""
     try:
-        return function(**{k: v for k, v in given.items() if k in parameters}, **options)
-    except TypeError as error:
-        values = ", ".join(f"{k}={v!r}" for k, v in options.items())
-        raise OptionError(f"options of {kind} {name!r} must be of the types of its constructor; got {values}. {error}.") from error
+        hints = typing.get_type_hints(vars(function).get("__init__", function) if isinstance(function, type) else function)
+    except (NameError, TypeError):  # annotations that only type checkers import, or none at all
+        return
+    for option, value in options.items():
+        if option in hints and not _fits(value, hints[option]):
+            wanted = " or ".join(getattr(t, "__name__", str(t)) for t in typing.get_args(hints[option]) or (hints[option],))
+            raise OptionError(f"{option} must be {wanted}; got {value!r}. Correct option {option!r} of {kind} {name!r}.")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, one) for one in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool, type(None)):
+        return isinstance(value, hint)
+    return True
 
 
 def parse(text: str) -> tuple[str, dict[str, object]]:
@@ -150,6 +177,8 @@ def _literal(value: str) -> object:
     words = {"true": True, "false": False, "none": None}
     if value.lower() in words:
         return words[value.lower()]
+    if value.startswith("[") and value.endswith("]"):
+        return [_literal(piece) for piece in split(value[1:-1], ",")]
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):

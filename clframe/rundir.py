@@ -180,7 +180,7 @@ class RunDirectory:
                 )
         return Result(
             strategy=options["strategy"],
-            scenario=options["scenario"],
+            scenario=scenario_name(spec),
             seed=options["seed"],
             spec=spec,
             rows=rows,
@@ -205,6 +205,12 @@ class RunDirectory:
             ) from error
 
 
+def scenario_name(spec: Mapping[str, Any]) -> str:
+    """What tables call the scenario: as it was written, or for a YAML file the name that it gives itself."""
+    words = str(spec["options"]["scenario"])
+    return str(spec["resolved"]["name"]) if words.endswith((".yaml", ".yml")) else words
+
+
 def find(paths: Iterable[Path]) -> list[RunDirectory]:
     """Every run directory at or below the paths, in the order of their names.
 
@@ -223,8 +229,14 @@ def find(paths: Iterable[Path]) -> list[RunDirectory]:
 
 
 def load(*paths: str | Path) -> Results:
-    """Runs from their directories, or from directories that hold some: `clframe.load("runs")`."""
-    return Results([directory.load() for directory in find([Path(p) for p in paths])])
+    """Runs from their directories, or from directories that hold some: `clframe.load("runs")`.
+
+    A run that lies there twice counts once. Runs stopped before their first measurement was saved are left out, unless there is
+    nothing else.
+    """
+    directories = {directory.spec()["identity"]: directory for directory in reversed(find([Path(p) for p in paths]))}
+    begun = [d for d in directories.values() if d.finished or d.checkpoint.exists()]
+    return Results([directory.load() for directory in reversed(begun or list(directories.values()))])
 
 
 def _plain(metrics: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def _guarded(name: str, arguments: list[str], debug: bool) -> int:
         return 2
     except KeyboardInterrupt as stop:
         number = getattr(stop, "number", signal.SIGINT)
-        print(f"clframe {name}: stopped. What ran with --out goes on with: clframe resume DIR", file=sys.stderr)
+        print(f"clframe {name}: stopped. {' '.join(getattr(stop, '__notes__', []))}".strip(), file=sys.stderr)
         return 128 + int(number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

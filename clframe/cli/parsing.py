@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clframe.errors import OptionError, unknown_name
+from clframe.errors import OptionError, bad_option, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,9 @@ def _normalised(arguments: Sequence[str], known: set[str], flags: set[str]) -> I
 
 def _refuse(error: Exception) -> NoReturn:
     message = " ".join(str(error).replace("\n", " ").split())
+    found = re.search(r'key "(\w+)": .*?<class \'(\w+)\'>.*Got value: (.*)$', message)
+    if found:
+        raise bad_option(found[1], f"of type {found[2]}", found[3], f"See --help for --{found[1]}.") from error
     raise OptionError(f"{message.rstrip('.')}. See --help for the options and their types.") from error
 
 

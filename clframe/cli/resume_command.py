@@ -19,7 +19,11 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
     made.add_argument("--json", type=bool, default=False, help="print the metrics as JSON")
     given = parse(made, arguments)
-    with progress(quiet=given.json) as tell:
-        results = resume([Path(p) for p in given.dirs], jobs=given.jobs, progress=tell)
+    try:
+        with progress(quiet=given.json) as tell:
+            results = resume([Path(p) for p in given.dirs], jobs=given.jobs, progress=tell)
+    except KeyboardInterrupt as stop:
+        stop.add_note("What had begun is saved: run the same command again to go on.")
+        raise
     print_results(results, results.report(Path(given.dirs[0]) / "report.html"), given.json)
     return 0

@@ -21,12 +21,13 @@ def main(arguments: Sequence[str]) -> int:
     from clframe import pieces
     from clframe.comparison import compare
     from clframe.experiment import run
+    from clframe.rundir import load
 
     made = parser("run", "Run strategies along a scenario, measuring after every update, over seeds.")
     made.add_argument("--config", action="config", help="YAML file with any of these options")
     made.add_argument("--scenario", type=str, default="split-digits", help="one scenario, several with commas, or a YAML file")
     made.add_argument("--strategy", type=str, default="finetune,lwf,ewc,er", help="strategies, with commas: er(size=200),er+lwf")
-    made.add_argument("--seeds", type=str, default="1", help="how many, or which: 3, or 0,1,5, or 0-4")
+    made.add_argument("--seeds", type=int | str | list[int], default=1, help="how many, or which: 3, or 0,1,5, or 0-4")
     made.add_argument("--model", type=str, default="auto", help="mlp, cnn, slim-resnet18, resnet18, resnet32 or module:Name")
     made.add_argument("--out", type=str | None, default=None, help="directory of the runs; runs/SCENARIO-HASH by default")
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
@@ -36,14 +37,19 @@ def main(arguments: Sequence[str]) -> int:
 
     options: dict[str, Any] = {k: v for k, v in vars(given).items() if k not in ("config", "json", "jobs", "seeds", "out")}
     scenarios, strategies = split(options.pop("scenario"), ","), split(options.pop("strategy"), ",")
-    seeds = _seeds(given.seeds)
+    seeds = given.seeds if isinstance(given.seeds, list) else _seeds(str(given.seeds))
     out = Path(given.out) if given.out else Path("runs") / _name(scenarios, strategies, options)
     for scenario in scenarios:
         for strategy in strategies:
             pieces.stream(scenario, strategy, seeds[0], options["data_dir"])
         say(_plan(scenario, strategies, seeds, given.jobs, options, out))
-    with progress(quiet=given.json) as tell:
-        results = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
+    try:
+        with progress(quiet=given.json) as tell:
+            compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"What had begun is saved in {out}: run the same command again to go on, or clframe resume {out}")
+        raise
+    results = load(out)
     print_results(results, results.report(out / "report.html"), given.json)
     return 0
 

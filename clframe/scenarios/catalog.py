@@ -117,6 +117,8 @@ def _stream(name: str, options: dict[str, Any], named: str, seed: int, data_dir:
     plain = name.removeprefix("online-")
     prefix = next((p for p in PREFIXES if plain.startswith(f"{p}-")), None)
     if plain in KINDS.names() or (prefix is None and ":" in plain):
+        if plain in ("table", "domains") and "data" not in options:
+            raise bad_option("data", f"given for scenario {plain!r}", None, f"Write {plain}(data=rows.csv, column=week).")
         data, kind = load_data(plain, options, data_dir), plain
     elif prefix is None:
         raise _unknown(name, data_dir)

@@ -112,6 +112,10 @@ class Stream:
         data = dataclasses.replace(self.data, test=self.data.train)
         return dataclasses.replace(self, data=data, tests=self.validation, tested_on="validation")
 
+    def __repr__(self) -> str:
+        samples = sum(len(ids) for ids in self.segments)
+        return f"Stream({self.name!r}: {len(self)} experiences, {samples} training samples of {self.data.name})"
+
     @property
     def num_classes(self) -> int:
         """Classes of the whole stream."""

@@ -41,7 +41,8 @@ class TrainView:
         self._last = index if reveals.boundaries else len(stream) - 1
 
     def fetch(self, index: Tensor) -> Batch:
-        """The samples with these ids.
+        """The samples with these ids. Where boundaries are hidden the view cannot know how far the stream has come, and refuses
+        only ids outside the stream; `clframe check` proves that a method asks for nothing that it was not given.
 
         Raises:
             CompositionError: an id that has not been in the stream yet.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clframe.errors import CompositionError, OptionError, bad_option
+from clframe.errors import CompositionError, bad_option
 from clframe.registry import call, parse, split
 from clframe.strategies.learner import Learner
 from clframe.strategies.part import Part, Recipe
@@ -42,6 +44,8 @@ class Setup:
 def build(written: Written, setup: Setup) -> Strategy:
     """A strategy from its written form, a part, a list of parts, or a function of a `Setup`.
 
+    Parts given as objects are copied, so that one run leaves nothing behind for the next.
+
     Raises:
         OptionError: an unknown name or option.
         CompositionError: pieces that cannot work together.
@@ -56,9 +60,9 @@ def build(written: Written, setup: Setup) -> Strategy:
     if isinstance(written, str):
         return _from_words(written, setup)
     if isinstance(written, Part):
-        return _learner([written], setup)
+        return _learner([copy.deepcopy(written)], setup)
     if isinstance(written, list | tuple):
-        return _learner(written, setup)
+        return _learner(copy.deepcopy(written), setup)
     if callable(written):
         return written(setup)
     raise bad_option("strategy", "a name, a part, a list of parts or a function of a Setup", written, "Give 'er', for example.")
@@ -77,38 +81,38 @@ def _from_words(written: str, setup: Setup) -> Strategy:
     if not pieces:
         raise bad_option("strategy", "a name such as 'er' or a composition such as 'er+lwf'", written, "See clframe list.")
     parts: list[Part] = []
+    upper_bound = ""
     for piece in pieces:
         name, options = parse(piece)
-        made = STRATEGIES.load(name)
-        if isinstance(made, type) and not issubclass(made, Part):
+        made = call("strategy", name, STRATEGIES.load(name), options, setup=setup)
+        if not isinstance(made, Part | Recipe):
             if len(pieces) > 1:
                 raise CompositionError(
                     f"only parts compose; {name!r} is a whole strategy of its own, got {written!r}. Run it alone, as {name!r}."
                 )
-            strategy: Strategy = call("strategy", name, made, options, setup=setup)
+            strategy: Strategy = made
             return strategy
-        parts.extend(_parts(call("strategy", name, made, options)))
+        if isinstance(made, Recipe) and made.stream != "given":
+            upper_bound = name
+        parts.extend(made.parts if isinstance(made, Recipe) else (made,))
+    if upper_bound and parts:
+        raise CompositionError(
+            f"{upper_bound!r} must stand alone: it is the plain learner on another stream; got {written!r}. Compare with a comma."
+        )
     return _learner(parts, setup)
 
 
 def _recipes(written: str) -> list[Recipe]:
+    """The recipes among the pieces, made without a `Setup`: only these say for which stream they are meant."""
     recipes = []
     for piece in split(written, "+"):
         name, options = parse(piece)
         made = STRATEGIES.load(name)
-        if not isinstance(made, type):
+        if not isinstance(made, type) and "setup" not in inspect.signature(made).parameters:
             recipe = call("strategy", name, made, options)
             if isinstance(recipe, Recipe):
                 recipes.append(recipe)
     return recipes
-
-
-def _parts(made: Part | Recipe) -> tuple[Part, ...]:
-    if isinstance(made, Recipe):
-        return made.parts
-    if isinstance(made, Part):
-        return (made,)
-    raise OptionError(f"a registered strategy must be a Part, a Recipe or a Strategy class; got {made!r}. Return one of these.")
 
 
 def _learner(parts: Iterable[Part], setup: Setup) -> Learner:

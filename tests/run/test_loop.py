@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -250,3 +251,45 @@ def test_replayed_samples_keep_their_own_task_labels() -> None:
     recalled = torch.cat(seen)
     assert len(recalled) > 500
     assert torch.equal(recalled[:, 0] // 2, recalled[:, 1])
+
+
+def test_part_objects_start_fresh_in_every_run_and_keep_their_options_in_their_names() -> None:
+    parts = [Replay(size=50), Replay(size=200), LwF()]
+    objects = clframe.compare("split-digits", parts, seeds=2, evaluate="boundaries")
+    assert objects.strategies == ["er(size=50)", "er(size=200)", "lwf"]
+    for name in objects.strategies:
+        words = clframe.compare("split-digits", [name], seeds=2, evaluate="boundaries")
+        for one, two in zip(objects.of(name), words, strict=True):
+            pd.testing.assert_frame_equal(rows(one).reset_index(drop=True), rows(two).reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"strategies": ["er", "er"]}, {"strategies": [Replay(), Replay()]}, {"seeds": [0, 0]}, {"scenario": ["split-digits"] * 2}],
+)
+def test_the_same_run_does_not_count_as_two_seeds(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="different from each other"):
+        clframe.compare(**{"scenario": "split-digits", "strategies": ["finetune"], **options})
+
+
+def test_a_run_that_lies_in_two_places_counts_once(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        clframe.run("split-digits", "finetune", evaluate="boundaries", out=tmp_path / place)
+    assert len(clframe.load(tmp_path / "a", tmp_path / "b")) == 1
+
+
+def test_upper_bounds_stand_alone() -> None:
+    with pytest.raises(CompositionError, match="'joint' must stand alone"):
+        clframe.run("split-digits", "joint+er")
+
+
+def test_a_function_of_a_setup_is_a_strategy_in_words_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\nfrom clframe.strategies import Learner\n\n"
+        "def make(setup, lr: float = 0.1):\n"
+        "    return Learner(setup.model, torch.optim.SGD(setup.model.parameters(), lr=lr))\n"
+    )
+    result = clframe.run("split-digits", f"{file}:make(lr=0.05)", evaluate="boundaries")
+    plain = clframe.run("split-digits", "finetune", evaluate="boundaries")
+    pd.testing.assert_frame_equal(rows(result), rows(plain))

@@ -142,15 +142,16 @@ def test_a_process_killed_at_random_instants_gives_the_uninterrupted_run(whole: 
     same(whole, directory_of(out))
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_says_how_to_go_on_and_exits_with_its_code(stop: signal.Signals, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     process = clframe_process(*COMMAND, "--checkpoint-every", "1", "--out", str(out))
     while process.poll() is None and not list(out.rglob("checkpoint.pt")):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "clframe resume" in errors
+    assert process.returncode == 128 + stop, errors
+    assert f"clframe resume {out}" in errors
     assert "Traceback" not in errors
     assert not (directory_of(out) / "metrics.json").exists()
     process = clframe_process("resume", str(out))

@@ -62,11 +62,11 @@ def test_reveals_can_be_changed() -> None:
         ("splt-digits", {}, "scenario must be a known name; got 'splt-digits'. Did you mean 'split-digits'"),
         ("split-digitz", {}, "data set must be a known name; got 'digitz'. Did you mean 'digits'"),
         ("split-digits", {"experience": 3}, "got 'experience'. Did you mean 'experiences'"),
-        ("split-digits", {"experiences": "many"}, "must be of the types of its constructor"),
+        ("split-digits", {"experiences": "many"}, "experiences must be int; got 'many'"),
         ("split-digits", {"experiences": 11}, "number of classes, 10; got 11"),
         ("blurry-digits", {"mixing": 2}, r"mixing must be a share in \[0, 1\]; got 2"),
         ("rotated", {}, "one of angles and step must be given"),
-        ("table", {}, "there must be a column 'experience'"),
+        ("table", {}, "data must be given for scenario 'table'"),
         ("split-digits", {"online": "yes"}, "online must be true or false"),
         ("split-digits", {"reveals": "all"}, "reveals must be a mapping"),
         (
