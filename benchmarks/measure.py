@@ -85,6 +85,8 @@ def alternate(ours: Advance, theirs: Advance, size: int, blocks: int, their_size
         their_size: units in a block of theirs, where a unit is too long for as many.
     """
     their_size = their_size or size
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through before every block
     ours(max(1, size // 4))
     theirs(max(1, their_size // 4))
     a, b = [], []
@@ -96,6 +98,7 @@ def alternate(ours: Advance, theirs: Advance, size: int, blocks: int, their_size
             b.append(cpu(lambda: theirs(their_size)) / their_size)
             a.append(cpu(lambda: ours(size)) / size)
     ratios = [x / y for x, y in zip(a, b, strict=True)]
+    gc.unfreeze()
     low, middle, high = quartiles(ratios)
     return Pair(statistics.median(a), statistics.median(b), middle, (low, high))
 

@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     from clframe import pieces
     from clframe.comparison import compare
     from clframe.experiment import run
+    from clframe.eval.result import Results
     from clframe.rundir import load
 
     made = parser("run", "Run strategies along a scenario, measuring after every update, over seeds.")
@@ -45,11 +46,12 @@ def main(arguments: Sequence[str]) -> int:
         say(_plan(scenario, strategies, seeds, given.jobs, options, out))
     try:
         with progress(quiet=given.json) as tell:
-            compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
+            asked = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
     except KeyboardInterrupt as stop:
         stop.add_note(f"What had begun is saved in {out}: run the same command again to go on, or clframe resume {out}")
         raise
-    results = load(out)
+    known = {r.spec["identity"] for r in asked}
+    results = Results([*asked, *(r for r in load(out) if r.spec["identity"] not in known)])
     print_results(results, results.report(out / "report.html"), given.json)
     return 0
 

@@ -31,21 +31,20 @@ class Reservoir(Memory):
 
     def update(self, index: Tensor, y: Tensor) -> None:
         """Offer one batch."""
-        ids = index.numpy()
+        ids = index.tolist()
         free = min(self.size - self.filled, len(ids))
         if free:
             self._slots[self.filled : self.filled + free] = ids[:free]
             self.filled += free
             self.seen += free
             ids = ids[free:]
-        if len(ids) == 0:
+        if not ids:
             return
-        u = torch.rand(len(ids), generator=self.generator, dtype=torch.float64).numpy()
-        rank = np.arange(self.seen + 1, self.seen + 1 + len(ids))
-        slot = (u * rank).astype(np.int64)
-        for where in np.flatnonzero(slot < self.size):
-            self._slots[slot[where]] = ids[where]
-        self.seen += len(ids)
+        for i, share in zip(ids, torch.rand(len(ids), generator=self.generator, dtype=torch.float64).tolist(), strict=True):
+            self.seen += 1
+            slot = int(share * self.seen)
+            if slot < self.size:
+                self._slots[slot] = i
 
     def selection(self) -> Selection:
         """A uniform sample of the stream: each with probability filled / seen."""
