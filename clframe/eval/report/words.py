@@ -85,8 +85,8 @@ def story(results: Results) -> str:
     return (
         f"{opening}. Its worst moment on a previous experience is {lowest.low:.2f} (experience {lowest.experience}, "
         f"{_after(lowest.updates)} experience {lowest.trained} began{seed}; {lowest.before:.2f} just before, "
-        f"{lowest.after:.2f} when experience {lowest.trained} ended); the boundaries show its falls to within "
-        f"{max(worst.hidden, 0):.2f}."
+        f"{lowest.after:.2f} when experience {lowest.trained} ended). No fall between "
+        f"two boundaries went deeper than the lower of them by more than {max(worst.hidden, 0):.2f}."
     )
 
 
