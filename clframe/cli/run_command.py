@@ -20,8 +20,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run strategies along scenarios over seeds, and report."""
     from clframe import pieces
     from clframe.comparison import compare
-    from clframe.experiment import run
     from clframe.eval.result import Results
+    from clframe.experiment import run
     from clframe.rundir import load
 
     made = parser("run", "Run strategies along a scenario, measuring after every update, over seeds.")
