@@ -139,7 +139,7 @@ def evaluated(setting: Setting, what: str, samples: Samples, make: Make, floor: 
     """
     from avalanche.evaluation.metrics import accuracy_metrics
 
-    updates = 4
+    updates = 2
     stream, network = setting.stream(BATCH, experiences=5), setting.network()
     made = make(setting, samples, [ids[: updates * BATCH] for ids in stream.segments], list(stream.tests))
     metrics = (accuracy_metrics(experience=True),)

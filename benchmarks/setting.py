@@ -38,7 +38,7 @@ class Setting:
     @property
     def blocks(self) -> int:
         """Pairs of blocks of one comparison."""
-        return 201 if self.full else 41
+        return 201 if self.full else 31
 
     def iterations(self, batch_size: int) -> int:
         """Iterations in a block of some 30 ms: short, so that a change of the machine's speed hits both blocks of a pair."""

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
-from clframe.checkpoint import Interrupted
+from clframe.checkpoint import Interrupted, disk_error
 from clframe.errors import ClframeError, RunError, bad_option
 from clframe.eval.result import Result, Results
 from clframe.experiment import run
 from clframe.pieces import written
-from clframe.rundir import find
+from clframe.rundir import RunDirectory, find
 from clframe.scenarios import Stream
 from clframe.strategies.build import Written
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+PLANNED = "planned.json"
 
 
 class Options(TypedDict, total=False):
@@ -106,17 +109,46 @@ def compare(
         if twice is not None:
             raise bad_option(name, "different from each other", twice, "It is there twice: leave one out, or give it another name.")
     planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out), options))
+    if out is not None:
+        _remember(Path(out), planned)
     return execute(planned, jobs, progress)
+
+
+def _remember(out: Path, planned: Sequence[Job]) -> None:
+    """Write down what was asked for, so that `resume` also starts the runs that had not begun."""
+    directory, asked = RunDirectory(out), {}
+    if (out / PLANNED).exists():
+        asked = directory.read_json(PLANNED)
+    for job in planned:
+        if isinstance(job.scenario, str) and isinstance(job.strategy, str) and job.out is not None:
+            words = {"scenario": job.scenario, "strategy": job.strategy, "seed": job.seed, "options": dict(job.options)}
+            asked[str(job.out.relative_to(out))] = words
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(out, error) from error
+    directory.write_json(PLANNED, asked)
+
+
+def _not_begun(path: Path) -> list[Job]:
+    """Runs that were asked for below `path` and have no directory yet."""
+    if not (path / PLANNED).exists():
+        return []
+    asked = RunDirectory(path).read_json(PLANNED)
+    missing = {place: words for place, words in asked.items() if not (path / place / "spec.json").exists()}
+    return [Job(w["scenario"], w["strategy"], w["seed"], path / place, w["options"]) for place, w in missing.items()]
 
 
 def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
     """Continue every unfinished run at or below the paths, exactly where it stopped; finished ones are read.
 
+    Runs that `compare` was asked for there and that had not begun are started.
+
     Raises:
         RunError: no run there, or one that was started from Python with objects.
     """
-    planned = []
-    for directory in find(paths):
+    planned = [job for path in paths for job in _not_begun(path)]
+    for directory in [d for path in paths for d in (find([path]) if not planned or any(path.rglob("spec.json")) else [])]:
         spec = directory.spec()
         if not spec["from_words"] and not directory.finished:
             raise RunError(

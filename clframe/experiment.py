@@ -68,7 +68,7 @@ def run(
         reset_optimizer: forget the optimizer's state when an experience begins.
         batch_size: new samples an update.
         epochs: passes over each experience.
-        evaluate: when to measure between boundaries: "every", "every(k=5)", "dense(first=50, every=10)", "log", "boundaries".
+        evaluate: when to measure between boundaries: "every", "every(k=5)", "dense(first=50, every=5)", "log", "boundaries".
         subset: test samples an experience for these measurements, drawn once per run; 0 for all.
         bits: keep the correctness of every sample, for intervals over the test samples.
         grad_decomposition: log the norms and the angle of the plasticity and the stability gradient of every update.

@@ -95,7 +95,12 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
     for option, parameter in parameters.items():
         if parameter.kind in named and parameter.default is parameter.empty and option not in options and option not in given:
             raise OptionError(f"option {option!r} of {kind} {name!r} must be given. Write {name}({option}=...).")
-    return function(**{k: v for k, v in given.items() if k in parameters}, **options)
+    try:
+        return function(**{k: v for k, v in given.items() if k in parameters}, **options)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself, not what it ran
+            raise OptionError(f"{kind} {name!r} must take its options by name; {error}. Choose another.") from error
+        raise
 
 
 def _check_types(kind: str, name: str, function: Any, options: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,13 +219,20 @@ def find(paths: Iterable[Path]) -> list[RunDirectory]:
     """
     found: list[RunDirectory] = []
     for path in paths:
-        here = sorted(p.parent for p in path.rglob("spec.json")) if path.is_dir() else []
+        here = sorted((p.parent for p in path.rglob("spec.json")), key=_order(path)) if path.is_dir() else []
         if not here:
             raise RunError(
                 f"{str(path)!r} must be a run directory or hold some; it has no spec.json in it. Give the --out of a run."
             )
         found.extend(RunDirectory(p) for p in here)
     return found
+
+
+def _order(path: Path) -> Callable[[Path], tuple[int, str]]:
+    """Runs in the order in which they were asked for, where that is written down (planned.json), then by name."""
+    asked = list(RunDirectory(path).read_json("planned.json")) if (path / "planned.json").exists() else []
+    place = {path / name: i for i, name in enumerate(asked)}
+    return lambda run: (place.get(run, len(place)), str(run))
 
 
 def load(*paths: str | Path) -> Results:

@@ -62,12 +62,30 @@ def _guarded(name: str, arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        place = _users_line(error)
+        if place:
+            print(f"clframe {name}: your code at {place} raised {type(error).__name__}: {error}. See --debug.", file=sys.stderr)
+            return 2
         print(
             f"clframe {name}: a defect of clframe, not of your input: {type(error).__name__}: {error}. "
             "Run it again with --debug for the traceback, and please report it.",
             file=sys.stderr,
         )
         return 70
+
+
+def _users_line(error: BaseException) -> str:
+    """FILE:LINE if the error was raised in code that is neither clframe's nor an installed package's."""
+    import traceback
+    from pathlib import Path
+
+    import clframe
+
+    ours = Path(clframe.__file__).parent
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    outside = [f for f in frames if not Path(f.filename).is_relative_to(ours) and "/lib/python" not in f.filename]
+    last = next((f for f in reversed(frames) if f in outside or Path(f.filename).is_relative_to(ours)), None)
+    return f"{last.filename}:{last.lineno}" if last is not None and last in outside and last.name != "<module>" else ""
 
 
 def _stop(number: int, frame: object) -> None:

@@ -142,10 +142,8 @@ def _plain_labels(labels: Array, name: str, what: str) -> Array:
                 "Turn the values into classes first."
             )
         return labels.astype(np.int64)
-    if labels.dtype.kind in "US":
-        return labels.astype(np.str_)
     for row, value in enumerate(labels):
-        if not isinstance(value, str | int | np.integer):
+        if not isinstance(value, str | int | np.integer) or (isinstance(value, str) and not value.strip()):
             raise DataError(f"{name}: a {what} must be an integer or a string; got {value!r} in row {row}. Fill or drop it.")
     integers = all(isinstance(value, int | np.integer) for value in labels)
     return labels.astype(np.int64) if integers else labels.astype(np.str_)

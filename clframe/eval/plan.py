@@ -43,11 +43,11 @@ class Dense:
     """After each of the first `first` updates of an experience, then every `every`-th: most of the gap at a fraction."""
 
     first: int = 50
-    every: int = 10
+    every: int = 5
 
     def __post_init__(self) -> None:
         if self.first < 0 or self.every < 1:
-            raise bad_option("dense", "first >= 0 and every >= 1", (self.first, self.every), "Give dense(first=50, every=10).")
+            raise bad_option("dense", "first >= 0 and every >= 1", (self.first, self.every), "Give dense(first=50, every=5).")
 
     def due(self, step: Step) -> bool:
         """since <= first, or since mod every = 0."""
@@ -96,7 +96,7 @@ PLANS = Registry(
 
 
 def plan(written: str) -> Plan:
-    """A plan from its written form: "every", "every(k=5)", "dense(first=50, every=10)", "log", "boundaries".
+    """A plan from its written form: "every", "every(k=5)", "dense(first=50, every=5)", "log", "boundaries".
 
     Example:
         >>> plan("every(k=5)")

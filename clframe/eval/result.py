@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from clframe.errors import unknown_name
 from clframe.eval.budget import Budget
 from clframe.eval.metrics import Curves, Metrics
 from clframe.eval.statistics import Summary, summarise
@@ -134,7 +135,14 @@ class Results(Sequence[Result]):
         return list(dict.fromkeys(r.strategy for r in self))
 
     def of(self, strategy: str | None = None, scenario: str | None = None) -> Results:
-        """The runs of one strategy and/or one scenario."""
+        """The runs of one strategy and/or one scenario.
+
+        Raises:
+            OptionError: no run of that name.
+        """
+        for kind, name, known in (("strategy", strategy, self.strategies), ("scenario", scenario, self.scenarios)):
+            if name is not None and name not in known:
+                raise unknown_name(kind, name, known)
         return Results([r for r in self if strategy in (None, r.strategy) and scenario in (None, r.scenario)])
 
     def summary(self, strategy: str, metric: str, scenario: str | None = None) -> Summary:
@@ -146,6 +154,18 @@ class Results(Sequence[Result]):
         from clframe.eval.report import tables
 
         return tables.frame(self, metrics)
+
+    def markdown(self) -> str:
+        """The headline table in Markdown."""
+        from clframe.eval.report import tables
+
+        return tables.markdown(self)
+
+    def latex(self) -> str:
+        """The headline table in LaTeX."""
+        from clframe.eval.report import tables
+
+        return tables.latex(self)
 
     def report(self, path: str | Path) -> Path:
         """Write one HTML file that opens offline: tables with intervals, curves, boundaries, matrices, budgets."""

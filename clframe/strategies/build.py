@@ -90,8 +90,13 @@ def _from_words(written: str, setup: Setup) -> Strategy:
                 raise CompositionError(
                     f"only parts compose; {name!r} is a whole strategy of its own, got {written!r}. Run it alone, as {name!r}."
                 )
-            strategy: Strategy = made
-            return strategy
+            if not isinstance(made, Strategy):
+                verbs = "begin, observe, end, predict, state_dict, load_state_dict and requires"
+                raise CompositionError(
+                    f"a strategy must be a Part, a Recipe, or have {verbs}; {name!r} gave a {type(made).__name__}. "
+                    "Derive it from clframe.strategies.Part, or add what is missing."
+                )
+            return made
         if isinstance(made, Recipe) and made.stream != "given":
             upper_bound = name
         parts.extend(made.parts if isinstance(made, Recipe) else (made,))

@@ -84,7 +84,7 @@ class EWC(Part):
         """The quadratic term."""
         if not self.ready:
             return {}
-        return {"quadratic": self.strength * quadratic(self._parameters, self.anchor, self.information)}
+        return {"quadratic": quadratic(self._parameters, self.anchor, self.information, self.strength)}
 
     def end(self, train: Train) -> None:
         """Add this experience's information and move the anchor."""

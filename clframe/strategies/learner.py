@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clframe.models import Network
+
+
+HOOKS = ("recall", "penalty", "project", "absorb", "begin", "end")
 
 
 class Learner:
@@ -93,8 +97,7 @@ class Learner:
         view = View(model, union, groups, features, model.head(features, union.task))
         terms = {"ce": classification_loss(view.logits, union.y, union.weight)}
         for part in self._penalising:
-            for name, value in part.penalty(view).items():
-                terms[f"{part.name}/{name}"] = value
+            terms.update(_named(part, part.penalty(view)))
         loss = terms["ce"] if len(terms) == 1 else sum_in_name_order(terms)
         for parameter in self._parameters:
             parameter.grad = None
@@ -179,6 +182,15 @@ class Learner:
         return {**norms, "grad/cosine": plastic @ stable / product} if product > 0 else norms
 
 
+def _named(part: Part, penalty: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not isinstance(penalty, Mapping):
+        raise CompositionError(
+            f"penalty must return a mapping of named terms; {part.name!r} returned a {type(penalty).__name__}. "
+            'Return {"name": value}.'
+        )
+    return {f"{part.name}/{name}": value for name, value in penalty.items()}
+
+
 def classification_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
     """Weighted mean of the cross-entropy: sum_i w_i CE_i / sum_i w_i; equal weights where `weight` is None, 0 where all are 0."""
     if weight is None:
@@ -229,6 +241,15 @@ def _refuse_conflicts(parts: tuple[Part, ...]) -> None:
             f"parts of a Learner must have different names; got {repeated[0]!r} twice. "
             f"Set another name on one of them, such as part.name = '{repeated[0]}2', or leave one out."
         )
+    for part in parts:
+        if not any(overrides(part, hook) for hook in HOOKS):
+            own = [n for n in vars(type(part)) if callable(getattr(part, n)) and not n.startswith("_")]
+            near = [(n, h) for n in own for h in difflib.get_close_matches(n, HOOKS, n=1, cutoff=0.5)]
+            guess = f"Did you mean {near[0][1]!r} for {near[0][0]!r}? " if near else ""
+            raise CompositionError(
+                f"a part must override at least one of {', '.join(HOOKS)}; {part.name!r} overrides none. {guess}"
+                "As it is, it would do nothing."
+            )
     projecting = [p.name for p in parts if overrides(p, "project")]
     if len(projecting) > 1:
         raise CompositionError(

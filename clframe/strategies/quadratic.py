@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def quadratic(parameters: Sequence[Tensor], anchor: list[Tensor], importance: list[Tensor]) -> Tensor:
-    """1/2 sum_j importance_j (parameter_j - anchor_j)^2, a scalar.
+def quadratic(parameters: Sequence[Tensor], anchor: list[Tensor], importance: list[Tensor], strength: float = 1.0) -> Tensor:
+    """strength / 2 sum_j importance_j (parameter_j - anchor_j)^2, a scalar.
 
-    Its gradient, importance * (parameter - anchor), is known, so autograd keeps no graph through it.
+    Its gradient, strength * importance * (parameter - anchor), is known, so autograd keeps no graph through it; it can be gone
+    backward through once.
 
     Args:
         parameters: tensors that are trained.
         anchor, importance: tensors of the same shapes.
+        strength: a factor.
 
     Example:
         >>> p = torch.tensor([3.0], requires_grad=True)
@@ -26,17 +28,23 @@ def quadratic(parameters: Sequence[Tensor], anchor: list[Tensor], importance: li
         >>> value.item(), torch.autograd.grad(value, p)[0].item()
         (1.0, 1.0)
     """
-    value: Tensor = _Quadratic.apply(anchor, importance, *parameters)
+    value: Tensor = _Quadratic.apply(strength, anchor, importance, *parameters)
     return value
 
 
 class _Quadratic(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, anchor: list[Tensor], importance: list[Tensor], *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, strength: float, anchor: list[Tensor], importance: list[Tensor], *parameters: Tensor) -> Tensor:
         moved = torch._foreach_sub(list(parameters), anchor)
-        ctx.gradient = torch._foreach_mul(moved, importance)
-        return torch.stack([m.flatten() @ g.flatten() for m, g in zip(moved, ctx.gradient, strict=True)]).sum() / 2
+        gradient = torch._foreach_mul(moved, importance)
+        value = torch.stack([m.flatten() @ g.flatten() for m, g in zip(moved, gradient, strict=True)]).sum() / 2
+        torch._foreach_mul_(gradient, strength)
+        ctx.gradient = gradient
+        return strength * value
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *torch._foreach_mul(ctx.gradient, upstream[0]))
+        gradient, ctx.gradient = ctx.gradient, None
+        if upstream[0].device.type != "cpu" or upstream[0].item() != 1.0:
+            torch._foreach_mul_(gradient, upstream[0])
+        return (None, None, None, *gradient)

@@ -16,5 +16,5 @@ def cumulative() -> Recipe:
 
 
 def joint() -> Recipe:
-    """Train on the whole stream at once, with as many updates as the stream gives: the usual upper bound."""
+    """Train on the whole stream at once, in the updates that the stream gives: an upper bound if these are enough."""
     return Recipe(stream="joint")

@@ -16,7 +16,7 @@ def documented(subject: Subject) -> None:
         missing = [name for name in piece.option_names if not re.search(rf"\b{re.escape(name)}\b", text)]
         require(not missing, f"the docstring of {piece.name} must mention every option; {', '.join(missing)} missing.")
         if isinstance(subject, StrategySubject):
-            sourced = re.search(r"\bReference|baseline|lower bound|upper bound", text)
+            sourced = re.search(r"\bReference|baseline|lower bound|upper bound", text, re.IGNORECASE)
             require(sourced is not None, f"the docstring of {piece.name} must have a line 'Reference: ...', or call it a baseline.")
 
 

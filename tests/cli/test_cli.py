@@ -172,3 +172,24 @@ def test_bad_data_gets_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(("text", "seeds"), [("3", [0, 1, 2]), ("0,1,5", [0, 1, 5]), ("2-4", [2, 3, 4]), ("7,9-10", [7, 9, 10])])
 def test_seeds(text: str, seeds: list[int]) -> None:
     assert _seeds(text) == seeds
+
+
+def test_an_error_in_the_users_own_code_names_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(
+        "from clframe.strategies import Part\n\n\nclass Raises(Part):\n    name = 'raises'\n\n"
+        "    def penalty(self, view):\n        raise ValueError('boom')\n\n\nclass NotPart:\n    pass\n"
+    )
+    code, _, err = run(capsys, "run", "--strategy", f"{file}:Raises", "--jobs", "1", "--out", str(tmp_path / "a"))
+    assert code == 2
+    assert f"{file}:8 raised ValueError: boom" in err
+    code, _, err = run(capsys, "run", "--strategy", f"{file}:NotPart", "--jobs", "1", "--out", str(tmp_path / "b"))
+    assert code == 2
+    assert "a strategy must be a Part, a Recipe, or have begin, observe" in err
+
+
+def test_empty_cells_in_the_label_column_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_text("u,v,label\n" + "1,2,a\n3,4,b\n5,6,\n" * 10)
+    code, _, err = run(capsys, "show", f"class-incremental(data={tmp_path / 't.csv'},experiences=2)")
+    assert code == 2
+    assert "a label must be an integer or a string; got '' in row 2" in err or "None in row 2" in err

@@ -293,3 +293,36 @@ def test_a_function_of_a_setup_is_a_strategy_in_words_too(tmp_path: Path) -> Non
     result = clframe.run("split-digits", f"{file}:make(lr=0.05)", evaluate="boundaries")
     plain = clframe.run("split-digits", "finetune", evaluate="boundaries")
     pd.testing.assert_frame_equal(rows(result), rows(plain))
+
+
+def test_a_part_that_overrides_nothing_is_refused_with_the_likely_hook() -> None:
+    class Typo(Part):
+        name = "typo"
+
+        def penalize(self, view: strategies.View) -> dict[str, torch.Tensor]:
+            return {}
+
+    with pytest.raises(CompositionError, match="Did you mean 'penalty' for 'penalize'"):
+        clframe.run("split-digits", [Typo()])
+
+
+def test_a_penalty_without_names_is_refused() -> None:
+    class Nameless(Part):
+        name = "nameless"
+
+        def penalty(self, view: strategies.View) -> Any:
+            return view.logits.mean()
+
+    with pytest.raises(CompositionError, match="penalty must return a mapping of named terms; 'nameless' returned a Tensor"):
+        clframe.run("split-digits", [Nameless()])
+
+
+def test_window_metrics_are_null_where_the_plan_is_too_coarse() -> None:
+    """A drop between two evaluations that lie w updates apart is invisible to WF^w: no value is better than a small one."""
+    coarse = clframe.run("split-digits", "finetune", evaluate="every(k=10)").metrics
+    assert coarse.wf_10 is None
+    assert coarse.wp_10 is None
+    assert coarse.wf_100 is not None
+    dense = clframe.run("split-digits", "finetune", evaluate="dense(first=10, every=5)").metrics
+    assert dense.wf_10 is not None
+    assert dense.wf_10 > 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -180,8 +181,9 @@ def test_several_runs_at_a_time_all_save_and_go_on(stop: signal.Signals, tmp_pat
     assert 1 <= len(begun) <= 2
     assert all((p / "checkpoint.pt").exists() for p in begun)
     process = clframe_process("resume", str(out), "--json")
-    _, errors = process.communicate(timeout=120)
+    printed, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+    assert {r["strategy"] for r in json.loads(printed)["runs"]} == {"finetune", "er(size=40)", "lwf"}
     whole = clframe.run("split-digits", "finetune", epochs=4, out=tmp_path / "whole")
     same(tmp_path / "whole", out / "finetune" / "seed-0")
     assert whole.finished

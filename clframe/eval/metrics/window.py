@@ -45,7 +45,8 @@ def wf(curves: Curves, window: int = 10) -> float | None:
     """WF^w, windowed forgetting: the largest drop within w updates. Low is better; grows with w.
 
     WF^w = (1/k) sum_{i<=k} max_{m<n} { A(E_i, f_m) - A(E_i, f_n) : n - m < w, n <= |T_k| }, and at least 0, with w = `window`.
-    Every experience seen counts, the current one too. None where some curve has no two evaluations within w.
+    Every experience seen counts, the current one too. None where two evaluations in a row lie w or more updates apart: what
+    happens between them is unknown.
 
     Raises:
         OptionError: the window is below 2.
@@ -68,7 +69,7 @@ def wp(curves: Curves, window: int = 10) -> float | None:
     """WP^w, windowed plasticity: the largest gain within w updates. High is better; grows with w.
 
     WP^w = (1/k) sum_{i<=k} max_{m<n} { A(E_i, f_n) - A(E_i, f_m) : n - m < w, n <= |T_k| }, and at least 0, with w = `window`.
-    None where some curve has no two evaluations within w.
+    None where two evaluations in a row lie w or more updates apart: what happens between them is unknown.
 
     Raises:
         OptionError: the window is below 2.
@@ -90,5 +91,12 @@ def wp(curves: Curves, window: int = 10) -> float | None:
 def _mean(curves: Curves, window: int, sign: Literal[-1, 1]) -> float | None:
     if window < 2:
         raise bad_option("window", "an integer of at least 2 updates", window, "Give window=10.")
-    changes = [windowed(*curves.series(i, after=curves.start(i) - 1), window, sign) for i in range(curves.k)]
-    return mean_or_none([float("nan") if c is None else c for c in changes])
+    return mean_or_none([_change(*curves.series(i, after=curves.start(i) - 1), window, sign) for i in range(curves.k)])
+
+
+def _change(times: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64], window: int, sign: Literal[-1, 1]) -> float:
+    """`windowed`, or NaN where some stretch of `window` updates holds fewer than two evaluations: what it hides is unknown."""
+    if len(times) < 2 or int(np.diff(times).max()) >= window:
+        return float("nan")
+    change = windowed(times, accuracy, window, sign)
+    return float("nan") if change is None else change
