@@ -115,14 +115,15 @@ def compare(
 
 
 def _remember(out: Path, planned: Sequence[Job]) -> None:
-    """Write down what was asked for, so that `resume` also starts the runs that had not begun."""
+    """Write down what was asked for, so that `resume` also starts the runs that had not begun; what was asked first stays."""
     directory, asked = RunDirectory(out), {}
     if (out / PLANNED).exists():
         asked = directory.read_json(PLANNED)
     for job in planned:
         if isinstance(job.scenario, str) and isinstance(job.strategy, str) and job.out is not None:
-            words = {"scenario": job.scenario, "strategy": job.strategy, "seed": job.seed, "options": dict(job.options)}
-            asked[str(job.out.relative_to(out))] = words
+            options = {**job.options, "data_dir": job.options.get("data_dir") or os.environ.get("CLFRAME_DATA")}
+            words = {"scenario": job.scenario, "strategy": job.strategy, "seed": job.seed, "options": options}
+            asked.setdefault(str(job.out.relative_to(out)), words)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -147,8 +148,14 @@ def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int
     Raises:
         RunError: no run there, or one that was started from Python with objects.
     """
-    planned = [job for path in paths for job in _not_begun(path)]
-    for directory in [d for path in paths for d in (find([path]) if not planned or any(path.rglob("spec.json")) else [])]:
+    planned: list[Job] = []
+    directories: list[RunDirectory] = []
+    for path in paths:
+        waiting = _not_begun(path)
+        planned += waiting
+        if not waiting or any(path.rglob("spec.json")):
+            directories += find([path])
+    for directory in directories:
         spec = directory.spec()
         if not spec["from_words"] and not directory.finished:
             raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,20 @@ def test_empty_cells_in_the_label_column_are_refused(tmp_path: Path, capsys: pyt
     code, _, err = run(capsys, "show", f"class-incremental(data={tmp_path / 't.csv'},experiences=2)")
     assert code == 2
     assert "a label must be an integer or a string; got '' in row 2" in err or "None in row 2" in err
+
+
+def test_resume_starts_what_had_not_begun_as_it_was_first_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "r"
+    command = ["run", "--strategy", "finetune,lwf", "--jobs", "1", "--evaluate", "boundaries", "--out", str(out)]
+    assert main([*command, "--lr", "0.02"]) == 0
+    shutil.rmtree(out / "lwf")
+    code, _, err = run(capsys, "run", "--strategy", "finetune", "--jobs", "1", "--out", str(out), "--lr", "0.5")
+    assert code == 2
+    assert "it holds another one" in err
+    code, _, err = run(capsys, "resume", str(out), str(tmp_path / "nowhere"), "--jobs", "1")
+    assert code == 2
+    assert "nowhere" in err
+    code, _, err = run(capsys, "resume", str(out), "--jobs", "1")
+    assert code == 0, err
+    spec = json.loads((out / "lwf" / "seed-0" / "spec.json").read_text())
+    assert spec["options"]["lr"] == 0.02
