@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
-from clframe.errors import CompositionError
 from clframe.seeding import generator
+from clframe.strategies.composition import overrides, refuse_conflicts
+from clframe.strategies.loss import classification_loss, named, sum_in_name_order, total_weight, union, weighted_mean
 from clframe.strategies.part import Part, View, bytes_of
 from clframe.types import Batch, Train
 
@@ -21,21 +19,19 @@ if TYPE_CHECKING:
     from clframe.models import Network
 
 
-HOOKS = ("recall", "penalty", "project", "absorb", "begin", "end")
-
-
 class Learner:
     """One strategy made of parts.
 
     One iteration, with new batch B and parts p in the order of their names:
 
         U     = B + sum_p recall_p(B)                       (a tagged union of batches)
-        terms = {ce: sum_i w_i CE(f(x_i), y_i) / sum_i w_i, i in U} + {p/...: penalty_p}
+        terms = {ce: sum_i w_i l_i / sum_i w_i, i in U} + {p/...: penalty_p},   l_i = CE(f(x_i), y_i), or criterion_i
         g     = project(grad of the sum of terms in name order)
-        theta <- optimizer(theta, g), then absorb_p
+        theta <- constrain(optimizer(theta, g)), then absorb_p
 
-    Parts are sorted by name, every part draws from a generator addressed by its name, and gradients are rewritten in one
-    slot. So `Learner(m, o, a, b)` and `Learner(m, o, b, a)` are the same learner, bit for bit.
+    Parts are sorted by name, every part draws from a generator addressed by its name, and what can be done only once
+    (criterion, project, constrain, the answer) is done by at most one part. So `Learner(m, o, a, b)` and
+    `Learner(m, o, b, a)` are the same learner, bit for bit.
 
     Args:
         model: the network; `model.begin` may grow its head when an experience begins, and only then.
@@ -46,7 +42,7 @@ class Learner:
         decompose: return the split of the gradient into plasticity (the new batch) and stability (all the rest).
 
     Raises:
-        CompositionError: two parts of one name, or two that rewrite the gradient.
+        CompositionError: two parts of one name, two that take the same place, or one that lacks a partner.
 
     Example:
         >>> from clframe.models import build
@@ -70,15 +66,17 @@ class Learner:
         self.parts = tuple(sorted(parts, key=lambda p: p.name))
         self.reset_optimizer, self.decompose = reset_optimizer, decompose
         self.forwards = self.backwards = 0
-        _refuse_conflicts(self.parts)
+        refuse_conflicts(self.parts)
         for part in self.parts:
+            part.optimizer = optimizer
             part.bind(model, generator(seed, "part", part.name))
         self.requires = frozenset[str]().union(*(part.requires for part in self.parts))
-        self._recalling = [p for p in self.parts if overrides(p, "recall")]
-        self._penalising = [p for p in self.parts if overrides(p, "penalty")]
-        self._projecting = [p for p in self.parts if overrides(p, "project")]
-        self._absorbing = [p for p in self.parts if overrides(p, "absorb")]
+        self._recalling, self._penalising, self._absorbing = map(self._having, ("recall", "penalty", "absorb"))
+        self._criterion, self._projecting, self._constraining = map(self._only, ("criterion", "project", "constrain"))
+        self._averaging, self._reading = self._only("network"), self._having("read")
+        self._answering = next((p for p in self._reading if p.answers), None)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._grouped = [m for m in model.modules() if hasattr(m, "group_sizes")]
 
     def begin(self, train: Train) -> None:
         """An experience begins: the head may grow, the parts are told."""
@@ -90,27 +88,29 @@ class Learner:
             part.begin(train)
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
-        """One iteration. Returns every term of the loss, detached."""
+        """One iteration. Returns every term of the loss, and what the parts log, detached."""
         union, groups = self._union(batch)
         model, size = self.model, len(union)
-        features = model.features(union.x)
+        features = self._features(union.x, groups)
         view = View(model, union, groups, features, model.head(features, union.task))
-        terms = {"ce": classification_loss(view.logits, union.y, union.weight)}
-        for part in self._penalising:
-            terms.update(_named(part, part.penalty(view)))
-        loss = terms["ce"] if len(terms) == 1 else sum_in_name_order(terms)
+        terms = self._terms(view)
+        loss = next(iter(terms.values())) if len(terms) == 1 else sum_in_name_order(terms)
         for parameter in self._parameters:
             parameter.grad = None
         plasticity = self._plasticity(view) if self.decompose else None
         loss.backward()  # type: ignore[no-untyped-call]
-        for part in self._projecting:
-            part.project(view)
+        if self._projecting is not None:
+            self._projecting.project(view)
         self.optimizer.step()
+        if self._constraining is not None:
+            with torch.no_grad():
+                self._constraining.constrain(view)
+        returned = {name: value.detach() for name, value in terms.items()}
         for part in self._absorbing:
-            part.absorb(view)
+            if (logged := part.absorb(view)) is not None:
+                returned |= named(part, "absorb", logged)
         self.forwards += size
         self.backwards += size
-        returned = {name: value.detach() for name, value in terms.items()}
         return returned if plasticity is None else {**returned, **self._decomposition(plasticity)}
 
     def end(self, train: Train) -> None:
@@ -119,9 +119,25 @@ class Learner:
             part.end(train)
 
     def predict(self, x: Tensor, task: Tensor | None = None) -> Tensor:
-        """Scores (B, C)."""
-        scores: Tensor = self.model(x, task)
-        return scores
+        """Scores (B, C): of the linear head, or of the part that answers."""
+        network = self.model if self._averaging is None else self._averaging.network()
+        if self._answering is None:
+            scores: Tensor = network(x, task)
+            return scores
+        features = network.features(x)
+        return self._answering.read(features, network.head(features, task), task)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that are measured beside the answer: those of parts, and the linear one where a part answers."""
+        return tuple(p.name for p in self._reading if not p.answers) + (("linear",) if self._answering else ())
+
+    def predict_heads(self, x: Tensor, task: Tensor | None = None) -> dict[str, Tensor]:
+        """Scores (B, C) of every head from one forward: the answer under "", and each of `heads`."""
+        features = self.model.features(x)
+        logits = self.model.head(features, task)
+        scores = {"" if p.answers else p.name: p.read(features, logits, task) for p in self._reading}
+        return {**scores, "linear": logits} if "" in scores else {**scores, "": logits}
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimizer, every part's declared state, and the ledger's counts."""
@@ -165,10 +181,35 @@ class Learner:
                 stop += size
         return (union(batches) if len(batches) > 1 else batch), groups
 
+    def _features(self, x: Tensor, groups: dict[str, slice]) -> Tensor:
+        """Features of the union; layers that keep statistics by group are told the sizes of the groups for this forward."""
+        if not self._grouped:
+            return self.model.features(x)
+        sizes = tuple(rows.stop - rows.start for rows in groups.values())
+        for layer in self._grouped:
+            layer.group_sizes = sizes  # type: ignore[assignment]
+        features = self.model.features(x)
+        for layer in self._grouped:
+            layer.group_sizes = ()  # type: ignore[assignment]
+        return features
+
+    def _terms(self, view: View) -> dict[str, Tensor]:
+        y, weight = view.batch.y, view.batch.weight
+        if self._criterion is None:
+            terms = {"ce": classification_loss(view.logits, y, weight)}
+        else:
+            terms = {f"{self._criterion.name}/criterion": weighted_mean(self._criterion.criterion(view), weight)}
+        for part in self._penalising:
+            terms.update(named(part, "penalty", part.penalty(view)))
+        return terms
+
     def _plasticity(self, view: View) -> list[Tensor]:
         """Gradient of the new batch's share of the classification loss; the graph is kept for the step itself."""
         y, weight, new = view.batch.y, view.batch.weight, view.new
-        each = functional.cross_entropy(view.logits[new], y[new], reduction="none")
+        if self._criterion is None:
+            each = functional.cross_entropy(view.logits[new], y[new], reduction="none")
+        else:
+            each = self._criterion.criterion(view)[new]
         share = each.sum() / len(y) if weight is None else (each * weight[new]).sum() / total_weight(weight)
         found = torch.autograd.grad(share, self._parameters, retain_graph=True, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for g, p in zip(found, self._parameters, strict=True)]
@@ -181,78 +222,8 @@ class Learner:
         product = norms["grad/plasticity"] * norms["grad/stability"]
         return {**norms, "grad/cosine": plastic @ stable / product} if product > 0 else norms
 
+    def _having(self, hook: str) -> list[Part]:
+        return [part for part in self.parts if overrides(part, hook)]
 
-def _named(part: Part, penalty: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if not isinstance(penalty, Mapping):
-        raise CompositionError(
-            f"penalty must return a mapping of named terms; {part.name!r} returned a {type(penalty).__name__}. "
-            'Return {"name": value}.'
-        )
-    return {f"{part.name}/{name}": value for name, value in penalty.items()}
-
-
-def classification_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted mean of the cross-entropy: sum_i w_i CE_i / sum_i w_i; equal weights where `weight` is None, 0 where all are 0."""
-    if weight is None:
-        return functional.cross_entropy(logits, y)
-    return (functional.cross_entropy(logits, y, reduction="none") * weight).sum() / total_weight(weight)
-
-
-def total_weight(weight: Tensor) -> Tensor:
-    """The sum of the weights, kept above 0 so that a batch without weight has loss 0."""
-    return weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
-
-
-def sum_in_name_order(terms: Mapping[str, Tensor]) -> Tensor:
-    """The sum of the terms, added in the order of their names."""
-    total, *rest = (terms[name] for name in sorted(terms))
-    for term in rest:
-        total = total + term
-    return total
-
-
-def union(batches: list[Batch]) -> Batch:
-    """One batch of all, in order; weights and tasks are filled in where only some have them."""
-    weights = [b.weight for b in batches]
-    weight = None
-    if any(w is not None for w in weights):
-        weight = torch.cat(
-            [torch.ones_like(b.y, dtype=torch.float32) if w is None else w for b, w in zip(batches, weights, strict=True)]
-        )
-    tasks = [b.task for b in batches if b.task is not None]
-    return Batch(
-        x=torch.cat([b.x for b in batches]),
-        y=torch.cat([b.y for b in batches]),
-        index=torch.cat([b.index for b in batches]),
-        weight=weight,
-        task=torch.cat(tasks) if len(tasks) == len(batches) else None,
-    )
-
-
-def overrides(part: Part, hook: str) -> bool:
-    """Whether the part has a `hook` of its own."""
-    return getattr(type(part), hook) is not getattr(Part, hook)
-
-
-def _refuse_conflicts(parts: tuple[Part, ...]) -> None:
-    repeated = [name for name, count in Counter(p.name for p in parts).items() if count > 1]
-    if repeated:
-        raise CompositionError(
-            f"parts of a Learner must have different names; got {repeated[0]!r} twice. "
-            f"Set another name on one of them, such as part.name = '{repeated[0]}2', or leave one out."
-        )
-    for part in parts:
-        if not any(overrides(part, hook) for hook in HOOKS):
-            own = [n for n in vars(type(part)) if callable(getattr(part, n)) and not n.startswith("_")]
-            near = [(n, h) for n in own for h in difflib.get_close_matches(n, HOOKS, n=1, cutoff=0.5)]
-            guess = f"Did you mean {near[0][1]!r} for {near[0][0]!r}? " if near else ""
-            raise CompositionError(
-                f"a part must override at least one of {', '.join(HOOKS)}; {part.name!r} overrides none. {guess}"
-                "As it is, it would do nothing."
-            )
-    projecting = [p.name for p in parts if overrides(p, "project")]
-    if len(projecting) > 1:
-        raise CompositionError(
-            f"at most one part may rewrite the gradient; got {' and '.join(repr(n) for n in projecting)}. "
-            "Their result would depend on who comes first, so choose one of them."
-        )
+    def _only(self, hook: str) -> Part | None:
+        return next(iter(self._having(hook)), None)

@@ -39,20 +39,32 @@ class View:
         """Rows of the stream's own batch."""
         return self.groups["new"]
 
+    @property
+    def recalled(self) -> slice:
+        """Rows that parts recalled: all that follow the new ones."""
+        return slice(self.groups["new"].stop, len(self.batch))
+
 
 class Part:
     """Override only what is needed; write only your own declared state.
 
-    A part adds to the equation of one iteration: samples (`recall`), terms of the loss (`penalty`), a change of the gradient
-    (`project`), or something learned from the step (`absorb`). It never writes to the model, the batch or another part, and
-    it draws random numbers only from `self.generator`. So the order of parts cannot matter.
+    A part adds to the equation of one iteration: samples (`recall`), terms of the loss (`penalty`), something learned from the
+    step (`absorb`), or what answers beside the linear head (`read`). Any number of parts may do so. Four more things have one
+    place each, so that at most one part of a Learner may take it: the loss of each sample (`criterion`), the gradient
+    (`project`), the weights after the step (`constrain`), and the answer to `predict` (`network`, or `read` with `answers`).
+
+    A part never writes to the batch or to another part, nor to the model but in `project` and `constrain`, and it draws random
+    numbers only from `self.generator`. So the order of parts cannot matter.
 
     Attributes:
         name: prefix of its loss terms and address of its random numbers; unique within a Learner.
         state: attributes that survive a stop: tensors, numbers, strings, lists of them, or objects with a `state_dict`.
         requires: what the scenario must reveal: "boundaries", "classes", "task_train", "task_test".
+        partners: hooks that some other part of the Learner must bring, such as "recall".
+        answers: whether `read` answers `predict`; otherwise it is measured beside the linear head.
         grows: what its state grows with, besides the classes: some of "samples", "experiences"; a bounded one with neither.
         known_failures: conformance checks that it fails, with the reason.
+        optimizer: the Learner's, to read its learning rate from; set before `bind`.
         forwards, backwards: samples that it sent through a network itself, for the budget ledger.
 
     Example: a penalty on large logits, complete.
@@ -67,9 +79,12 @@ class Part:
     name: str = "part"
     state: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
+    partners: frozenset[str] = frozenset()
+    answers: bool = True
     grows: frozenset[str] = frozenset()
     known_failures: ClassVar[Mapping[str, str]] = {}
     model: Network
+    optimizer: torch.optim.Optimizer
     generator: torch.Generator
     forwards: int = 0
     backwards: int = 0
@@ -85,18 +100,37 @@ class Part:
         """Samples to join the new batch, or None. Their `weight` says how much each counts in the classification loss."""
         return None
 
+    def criterion(self, view: View) -> Tensor:
+        """The loss (B,) of every sample of the union, instead of the cross-entropy; the Learner takes its weighted mean."""
+        raise NotImplementedError
+
     def penalty(self, view: View) -> Mapping[str, Tensor]:
         """Terms to add to the loss: scalars with gradients, by name."""
         return {}
 
     def project(self, view: View) -> None:
-        """Rewrite the gradients `p.grad` of the model; at most one part of a Learner may."""
+        """Rewrite the gradients `p.grad` of the model."""
 
-    def absorb(self, view: View) -> None:
-        """Learn from the step just made, such as by storing its samples."""
+    def constrain(self, view: View) -> None:
+        """Put the weights back onto a set, such as a sphere, after the optimizer's step."""
+
+    def absorb(self, view: View) -> Mapping[str, Tensor] | None:
+        """Learn from the step just made, such as by storing its samples. What is returned is logged, and no part of the loss.
+
+        The gradients of the step are still in `p.grad`.
+        """
+        return None
 
     def end(self, train: Train) -> None:
         """The experience is over."""
+
+    def network(self) -> Network:
+        """The network that answers `predict`, such as an average of the weights."""
+        raise NotImplementedError
+
+    def read(self, features: Tensor, logits: Tensor, task: Tensor | None) -> Tensor:
+        """Scores (B, C) from the features (B, d) and the linear head's logits (B, C) of one forward."""
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """The declared state, plain."""

@@ -17,7 +17,10 @@ from clframe.testing.compare import copied, difference
 from clframe.testing.outcome import require
 from clframe.types import Batch, Ids, Reveals, Source, Step, Train
 
-HOOKS = ("begin", "recall", "penalty", "project", "absorb", "end")
+HOOKS = ("begin", "recall", "criterion", "penalty", "project", "constrain", "absorb", "end")
+
+ITS_OWN = {"project": "gradients", "constrain": "weights"}
+"""What a hook is there to write, beside the part itself."""
 
 
 @dataclass
@@ -139,8 +142,8 @@ def _guarded(learner: Learner, part: Part, hook: str) -> Callable[[Any], Any]:
         before = _surroundings(learner, part, argument)
         returned = real(argument)
         after = _surroundings(learner, part, argument)
-        if hook == "project":
-            before["gradients"] = after["gradients"]
+        if (own := ITS_OWN.get(hook)) is not None:
+            before[own] = after[own]
         changed = difference(before, after)
         require(changed is None, f"{part.name}.{hook} wrote to something that is not its own: {changed}")
         return returned

@@ -14,7 +14,7 @@ from clframe.errors import OptionError
 from clframe.models import build
 from clframe.scenarios import Stream, class_incremental, task_incremental
 from clframe.strategies import EWC, Learner, LwF, Part, Replay, View
-from clframe.strategies.learner import classification_loss, union
+from clframe.strategies.loss import classification_loss, union
 from clframe.types import Batch
 
 
