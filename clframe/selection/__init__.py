@@ -6,14 +6,23 @@ import torch
 
 from clframe.errors import unknown_name
 from clframe.selection.class_balanced import ClassBalanced
+from clframe.selection.greedy import Greedy
+from clframe.selection.herding import Herding, herd
 from clframe.selection.memory import Memory
 from clframe.selection.reservoir import Reservoir
+from clframe.selection.ring import Ring
 
-MEMORIES: dict[str, type[Memory]] = {"reservoir": Reservoir, "class-balanced": ClassBalanced}
+MEMORIES: dict[str, type[Memory]] = {
+    "reservoir": Reservoir,
+    "class-balanced": ClassBalanced,
+    "ring": Ring,
+    "greedy": Greedy,
+    "herding": Herding,
+}
 
 
 def memory(kind: str, size: int, generator: torch.Generator) -> Memory:
-    """A replay memory by name: "reservoir" or "class-balanced".
+    """A replay memory by name: "reservoir", "class-balanced", "ring", "greedy" or "herding".
 
     Example:
         >>> memory("reservoir", 500, torch.Generator()).size
@@ -24,4 +33,4 @@ def memory(kind: str, size: int, generator: torch.Generator) -> Memory:
     return MEMORIES[kind](size, generator)
 
 
-__all__ = ["MEMORIES", "ClassBalanced", "Memory", "Reservoir", "memory"]
+__all__ = ["MEMORIES", "ClassBalanced", "Greedy", "Herding", "Memory", "Reservoir", "Ring", "herd", "memory"]

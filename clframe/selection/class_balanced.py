@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from clframe.selection.memory import Memory
+from clframe.selection.memory import Memory, last_of_each
 from clframe.types import Selection
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ClassBalanced(Memory):
     Example:
         >>> memory = ClassBalanced(4, torch.Generator().manual_seed(0))
         >>> y = torch.tensor([0] * 90 + [1] * 10)
-        >>> memory.update(torch.arange(100), y)
+        >>> slots = memory.update(torch.arange(100), y)
         >>> sorted(y[memory.selection().index].tolist())
         [0, 0, 1, 1]
 
@@ -41,8 +41,9 @@ class ClassBalanced(Memory):
         self._full: set[int] = set()
         self._largest: set[int] = set()
 
-    def update(self, index: Tensor, y: Tensor) -> None:
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
         """Offer one batch."""
+        slots = []
         u = torch.rand(len(index), 2, generator=self.generator, dtype=torch.float64).tolist()
         for i, label, (accept, choose) in zip(index.tolist(), y.tolist(), u, strict=True):
             self.seen += 1
@@ -50,6 +51,7 @@ class ClassBalanced(Memory):
             own = self._places.setdefault(label, [])
             if self.filled < self.size:
                 own.append(self.filled)
+                slots.append(self.filled)
                 self._slots[self.filled] = i
                 self.filled += 1
                 continue
@@ -57,6 +59,7 @@ class ClassBalanced(Memory):
                 self._find_largest()
             largest = min(self._largest)
             most = len(self._places[largest])
+            slot = -1
             if label not in self._full:
                 places = self._places[largest]
                 position = int(choose * most)
@@ -69,7 +72,10 @@ class ClassBalanced(Memory):
                 if len(own) == most:
                     self._largest.clear()
             elif accept < len(own) / self._count[label]:
-                self._slots[own[int(choose * len(own))]] = i
+                slot = own[int(choose * len(own))]
+                self._slots[slot] = i
+            slots.append(slot)
+        return last_of_each(slots)
 
     def _find_largest(self) -> None:
         """The classes with most slots, which are full from now on. Found anew only when they change: not at every sample."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from clframe.selection.memory import Memory
+from clframe.selection.memory import Memory, last_of_each
 from clframe.types import Selection
 
 if TYPE_CHECKING:
@@ -22,29 +22,31 @@ class Reservoir(Memory):
 
     Example:
         >>> memory = Reservoir(3, torch.Generator().manual_seed(0))
-        >>> memory.update(torch.arange(100), torch.zeros(100, dtype=torch.int64))
+        >>> slots = memory.update(torch.arange(100), torch.zeros(100, dtype=torch.int64))
         >>> len(memory), memory.selection().probability.tolist()
         (3, [0.03, 0.03, 0.03])
 
     Reference: Vitter, "Random sampling with a reservoir", 1985, algorithm R.
     """
 
-    def update(self, index: Tensor, y: Tensor) -> None:
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
         """Offer one batch."""
         ids = index.tolist()
         free = min(self.size - self.filled, len(ids))
-        if free:
-            self._slots[self.filled : self.filled + free] = ids[:free]
-            self.filled += free
-            self.seen += free
-            ids = ids[free:]
-        if not ids:
-            return
-        for i, share in zip(ids, torch.rand(len(ids), generator=self.generator, dtype=torch.float64).tolist(), strict=True):
+        slots = list(range(self.filled, self.filled + free))
+        self._slots[self.filled : self.filled + free] = ids[:free]
+        self.filled += free
+        self.seen += free
+        if free == len(ids):
+            return torch.tensor(slots, dtype=torch.int64)
+        shares = torch.rand(len(ids) - free, generator=self.generator, dtype=torch.float64).tolist()
+        for i, share in zip(ids[free:], shares, strict=True):
             self.seen += 1
             slot = int(share * self.seen)
             if slot < self.size:
                 self._slots[slot] = i
+            slots.append(slot if slot < self.size else -1)
+        return last_of_each(slots)
 
     def selection(self) -> Selection:
         """A uniform sample of the stream: each with probability filled / seen."""

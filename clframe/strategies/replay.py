@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from clframe import selection
 from clframe.errors import bad_option
+from clframe.strategies.filling import enough_for_every_class, fill_from
 from clframe.strategies.part import Part, View
 from clframe.types import Batch, Train
 
@@ -22,13 +23,19 @@ class Replay(Part):
 
     Args:
         size: samples in the memory.
-        memory: "reservoir" (a uniform sample of everything seen) or "class-balanced".
+        memory: "reservoir" (a uniform sample of everything seen), "class-balanced" (random, rare classes as often as frequent
+            ones), "ring" (the newest of each class), "greedy" (the first of each class) or "herding" (those whose mean is near
+            the mean of their class).
         batch_size: samples to recall at each update; as many as the new batch by default.
         new_share: share of the loss that the new batch gets once there is something to recall, in (0, 1);
             by default every sample counts the same.
+        fill: when samples enter the memory: after every "step", or at the end of an "experience", as herding always does.
 
     Raises:
-        OptionError: a size, batch size or share out of range, or an unknown memory.
+        OptionError: a size below the number of classes, a batch size or share out of range, an unknown memory.
+
+    Logs:
+        - ce: the weighted mean of the cross-entropy over new and recalled samples.
 
     Example:
         >>> import clframe
@@ -39,7 +46,7 @@ class Replay(Part):
     Reference: Chaudhry et al., "On tiny episodic memories in continual learning", 2019. With `new_share`: De Lange et al. 2023.
     Differences:
         1. The memory is filled after every update, so it holds samples of the experience in progress; De Lange et al. fill it at
-           the end of an experience.
+           the end of an experience: fill="experience".
         2. With `new_share`, the loss while the memory is empty is the plain cross-entropy; their code multiplies it by the share.
         3. The recalled samples are drawn without replacement, uniformly from the memory.
     """
@@ -48,19 +55,30 @@ class Replay(Part):
     state = ("memory",)
 
     def __init__(
-        self, size: int = 500, memory: str = "reservoir", batch_size: int | None = None, new_share: float | None = None
+        self,
+        size: int = 500,
+        memory: str = "reservoir",
+        batch_size: int | None = None,
+        new_share: float | None = None,
+        fill: Literal["step", "experience"] = "step",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise bad_option("batch_size", "a positive integer or None", batch_size, "Leave it out to recall as many as are new.")
         if new_share is not None and not 0.0 < new_share < 1.0:
             raise bad_option("new_share", "a share in (0, 1) or None", new_share, "Leave it out to count every sample the same.")
-        selection.memory(memory, size, torch.Generator())
+        if fill not in ("step", "experience"):
+            raise bad_option("fill", "'step' or 'experience'", fill, "Give fill='step'.")
+        late = fill == "experience" or selection.memory(memory, size, torch.Generator()).settles
         self.size, self.kind, self.batch_size, self.new_share = size, memory, batch_size, new_share
+        self.fill = "experience" if late else "step"
+        if late:
+            self.requires = frozenset({"boundaries"})
         self._sample_bytes = 0
 
     def bind(self, model: Network, generator: torch.Generator) -> None:
         """Make the memory, which draws from the part's generator."""
         super().bind(model, generator)
+        enough_for_every_class(self.size, model)
         self.memory = selection.memory(self.kind, self.size, generator)
 
     def begin(self, train: Train) -> None:
@@ -82,8 +100,14 @@ class Replay(Part):
 
     def absorb(self, view: View) -> None:
         """Offer the new samples to the memory."""
-        new = view.new
-        self.memory.update(view.batch.index[new], view.batch.y[new])
+        if self.fill == "step":
+            new = view.new
+            self.memory.update(view.batch.index[new], view.batch.y[new])
+
+    def end(self, train: Train) -> None:
+        """Offer the experience's samples to a memory that is filled at its end."""
+        if self.fill == "experience":
+            self.forwards += fill_from(train, self.memory, self.model)
 
     def state_bytes(self) -> int:
         """The remembered samples as they are stored in the source, with their labels, and the memory's own counts."""
@@ -92,4 +116,5 @@ class Replay(Part):
     def describe(self) -> dict[str, object]:
         """Name and options."""
         options = {"size": self.size, "memory": self.kind, "batch_size": self.batch_size, "new_share": self.new_share}
+        options |= {"fill": self.fill}
         return {"part": "Replay", "name": self.name, "options": options}

@@ -12,7 +12,7 @@ from torch import Tensor
 from clframe.checkpoint import write
 from clframe.selection import Memory
 from clframe.testing.compare import copied, difference
-from clframe.testing.outcome import require
+from clframe.testing.outcome import NotApplicable, require
 from clframe.testing.subject import MemorySubject
 
 SIZE, LENGTH, BATCH, SEEDS = 12, 90, 10, 400
@@ -22,7 +22,7 @@ def keeps_within_its_size(subject: MemorySubject) -> None:
     """After every batch it holds at most `size` ids, all different, all offered, and counts what it has seen."""
     memory, (index, y) = subject.build(SIZE, 0), _stream()
     for low in range(0, LENGTH, BATCH):
-        memory.update(index[low : low + BATCH], y[low : low + BATCH])
+        _offer(memory, index[low : low + BATCH], y[low : low + BATCH])
         kept = memory.selection().index
         high = low + BATCH
         require(len(kept) == len(memory), f"after {high} samples selection() holds {len(kept)} ids and len() says {len(memory)}.")
@@ -46,7 +46,7 @@ def inputs_stay_untouched(subject: MemorySubject) -> None:
     """update leaves the ids and labels that it was given as they were."""
     index, y = _stream()
     before = (index.clone(), y.clone())
-    subject.build(SIZE, 0).update(index, y)
+    _offer(subject.build(SIZE, 0), index, y)
     require(torch.equal(before[0], index) and torch.equal(before[1], y), "update changed the ids or labels that it was given.")
 
 
@@ -54,14 +54,14 @@ def state_is_exact(subject: MemorySubject) -> None:
     """Its state is plain, comes back from a file, and a memory that was restored half-way ends like one that was not."""
     (index, y), half = _stream(), LENGTH // 2
     memory = subject.build(SIZE, 0)
-    memory.update(index[:half], y[:half])
+    _offer(memory, index[:half], y[:half])
     with TemporaryDirectory() as name:
         write(Path(name) / "state.pt", {"state": memory.state_dict()})
         loaded = torch.load(Path(name) / "state.pt", weights_only=True)["state"]
     restored = subject.build(SIZE, 1)
     restored.load_state_dict(loaded)
     for one in (memory, restored):
-        one.update(index[half:], y[half:])
+        _offer(one, index[half:], y[half:])
     unlike = difference(copied(memory.state_dict()), copied(restored.state_dict()))
     require(unlike is None, f"restored half-way, the memory ends differently: {unlike}.")
     require(torch.equal(memory.draw(5), restored.draw(5)), "restored half-way, the memory draws differently.")
@@ -83,13 +83,15 @@ def probabilities_are_honest(subject: MemorySubject) -> None:
     The Horvitz-Thompson estimate sum_i v_i / p_i over the kept samples is compared with the sum over the stream, for values
     that depend on the position and on the class; its mean must lie within 4 standard errors.
     """
+    if not subject.made.unbiased:
+        raise NotApplicable("chooses by a rule, not at random")
     index, y = _stream()
     values = {"the position": index.double().numpy() / LENGTH, "the class": (1.0 + y).double().numpy()}
     estimates: dict[str, list[float]] = {what: [] for what in values}
     for seed in range(SEEDS):
         memory = subject.build(SIZE, seed)
         for low in range(0, LENGTH, BATCH):
-            memory.update(index[low : low + BATCH], y[low : low + BATCH])
+            _offer(memory, index[low : low + BATCH], y[low : low + BATCH])
         found = memory.selection()
         inside = bool(((found.probability > 0) & (found.probability <= 1)).all())
         require(inside, f"inclusion probabilities must lie in (0, 1]; got {found.probability.min()} to {found.probability.max()}.")
@@ -105,6 +107,29 @@ def probabilities_are_honest(subject: MemorySubject) -> None:
         )
 
 
+def slots_are_where_they_are_said_to_be(subject: MemorySubject) -> None:
+    """update returns the slot of each sample that it holds now and -1 for the others; what is kept there comes back with it."""
+    memory, (index, y) = subject.build(SIZE, 0), _stream()
+    for low in range(0, LENGTH, BATCH):
+        ids = index[low : low + BATCH]
+        slots = memory.update(ids, y[low : low + BATCH])
+        require(len(slots) == len(ids), f"update of {len(ids)} samples returned {len(slots)} slots.")
+        held = slots >= 0
+        wrong = memory.index[slots[held]] != ids[held]
+        require(not bool(wrong.any()), f"update says that samples {ids[held][wrong].tolist()} are held where others are.")
+        memory.keep(slots, twice=2 * ids)
+    if "twice" in memory.extra:
+        stale = memory.extra["twice"][: len(memory)] != 2 * memory.index[: len(memory)]
+        require(not bool(stale.any()), f"{int(stale.sum())} slots hold another sample than the one that update returned them for.")
+
+
+def _offer(memory: Memory, index: Tensor, y: Tensor) -> None:
+    """One batch, which is a whole experience for a memory that settles."""
+    memory.update(index, y)
+    if memory.settles:
+        memory.settle(index, y, torch.stack([index.float().sin(), index.float().cos()], dim=1))
+
+
 def _stream() -> tuple[Tensor, Tensor]:
     """Ids 0..89 in order; class 0 has 60 of them, class 1 20 and class 2 10, mixed."""
     y = torch.tensor([0, 1, 0, 0, 2, 0, 1, 0, 0] * (LENGTH // 9), dtype=torch.int64)
@@ -114,5 +139,5 @@ def _stream() -> tuple[Tensor, Tensor]:
 def _filled(subject: MemorySubject, seed: int) -> tuple[Memory, Tensor]:
     memory, (index, y) = subject.build(SIZE, seed), _stream()
     for low in range(0, LENGTH, BATCH):
-        memory.update(index[low : low + BATCH], y[low : low + BATCH])
+        _offer(memory, index[low : low + BATCH], y[low : low + BATCH])
     return memory, memory.draw(5)

@@ -46,6 +46,7 @@ MEMORY: Rules = (
     memory_checks.deterministic,
     memory_checks.inputs_stay_untouched,
     memory_checks.state_is_exact,
+    memory_checks.slots_are_where_they_are_said_to_be,
     memory_checks.draws_what_it_holds,
     memory_checks.probabilities_are_honest,
 )

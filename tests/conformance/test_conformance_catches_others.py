@@ -195,20 +195,27 @@ class Growing(Reservoir):
 
 
 class CountsNothing(Reservoir):
-    def update(self, index: Tensor, y: Tensor) -> None:
-        super().update(index, y)
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
+        slots = super().update(index, y)
         self.seen = 0
+        return slots
 
 
 class DrawsFromTorch(Reservoir):
-    def update(self, index: Tensor, y: Tensor) -> None:
-        super().update(index[torch.randperm(len(index))], y)
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
+        return super().update(index[torch.randperm(len(index))], y)
 
 
 class WritesToItsInput(Reservoir):
-    def update(self, index: Tensor, y: Tensor) -> None:
-        super().update(index, y)
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
+        slots = super().update(index, y)
         index.zero_()
+        return slots
+
+
+class MisplacesSamples(Reservoir):
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
+        return super().update(index, y).roll(1)
 
 
 class ForgetsItsCount(Reservoir):
@@ -225,10 +232,11 @@ class RepeatsItself(Reservoir):
 class KeepsTheNewest(Reservoir):
     """First in, first out, with the probabilities of a reservoir: `size`, `generator`."""
 
-    def update(self, index: Tensor, y: Tensor) -> None:
+    def update(self, index: Tensor, y: Tensor) -> Tensor:
         kept = torch.cat([self.index[: self.filled], index])[-self.size :]
         self.filled, self.seen = len(kept), self.seen + len(index)
         self.index[: self.filled] = kept
+        return torch.arange(self.filled - len(index), self.filled)
 
 
 class Certain(KeepsTheNewest):
@@ -249,6 +257,7 @@ MEMORIES: dict[str, dict[Any, str]] = {
     "deterministic": {DrawsFromTorch: "differ"},
     "inputs stay untouched": {WritesToItsInput: "update changed"},
     "state is exact": {ForgetsItsCount: "restored half-way"},
+    "slots are where they are said to be": {MisplacesSamples: "are held where others are"},
     "draws what it holds": {RepeatsItself: "gave"},
     "probabilities are honest": {KeepsTheNewest: "standard errors off", Certain: "must lie in (0, 1]"},
     "documented": {SaysNothing: "needs a docstring"},
@@ -320,7 +329,7 @@ def test_the_command_says_what_failed_and_exits_with_1(tmp_path: Path, capsys: p
     fine, bare = "class Fine(Reservoir):\n    'Options size, generator.'\n", "class Bare(Reservoir): ...\n"
     (tmp_path / "mine.py").write_text("from clframe.selection import Reservoir\n" + fine + bare)
     assert main(["check", f"{tmp_path}/mine.py:Fine", "reservoir"]) == 0
-    assert "8 passed" in capsys.readouterr().out
+    assert "9 passed" in capsys.readouterr().out
     assert main(["check", f"{tmp_path}/mine.py:Fine", f"{tmp_path}/mine.py:Bare"]) == 1
     assert "FAILED documented: " in capsys.readouterr().out
 

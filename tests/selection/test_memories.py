@@ -9,15 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clframe.errors import OptionError
-from clframe.selection import MEMORIES, ClassBalanced, Memory, Reservoir, memory
+from clframe.selection import MEMORIES, Memory, herd, memory
 
 
 def fill(kind: str, size: int, labels: list[int], seed: int = 0, batch: int = 10) -> Memory:
     made = memory(kind, size, torch.Generator().manual_seed(seed))
     y = torch.tensor(labels)
     for low in range(0, len(y), batch):
-        made.update(torch.arange(low, min(low + batch, len(y))), y[low : low + batch])
+        offer(made, torch.arange(low, min(low + batch, len(y))), y[low : low + batch])
     return made
+
+
+def offer(into: Memory, index: torch.Tensor, y: torch.Tensor) -> None:
+    into.update(index, y)
+    if into.settles:
+        into.settle(index, y, torch.stack([index.float().sin(), index.float().cos()], dim=1))
 
 
 def test_a_reservoir_is_uniform_over_the_stream() -> None:
@@ -51,8 +57,10 @@ def test_bounded_distinct_and_exact_after_a_stop(kind: str, labels: list[int], s
     again = memory(kind, size, torch.Generator())
     again.load_state_dict(stopped.state_dict())
     for low in range(cut, len(y), 10):
-        again.update(torch.arange(low, min(low + 10, len(y))), y[low : low + 10])
-    assert len(whole) == min(size, len(labels))
+        offer(again, torch.arange(low, min(low + 10, len(y))), y[low : low + 10])
+    assert len(whole) <= min(size, len(labels))
+    if kind in ("reservoir", "class-balanced"):
+        assert len(whole) == min(size, len(labels))
     assert len(set(whole.selection().index.tolist())) == len(whole)
     assert whole.selection().index.tolist() == again.selection().index.tolist()
     assert ((whole.selection().probability > 0) & (whole.selection().probability <= 1)).all()
@@ -66,7 +74,43 @@ def test_a_draw_has_no_repeats_and_stays_in_the_memory(filled: int, count: int) 
     assert set(drawn) <= set(range(filled))
 
 
-def test_the_two_rules_are_what_their_names_say() -> None:
-    assert {"reservoir": Reservoir, "class-balanced": ClassBalanced} == MEMORIES
+def test_every_class_has_its_quota() -> None:
+    labels = [0] * 60 + [1] * 20 + [2] * 3 + [0] * 10
+    for kind, kept in {"ring": [4, 5, 3], "greedy": [4, 5, 3], "herding": [4, 4, 3]}.items():
+        found = fill(kind, 12, labels, batch=len(labels)).selection().index
+        assert np.bincount(np.array(labels)[found], minlength=3).tolist() == kept
+    assert set(fill("ring", 12, labels).selection().index) == {89, 90, 91, 92, 75, 76, 77, 78, 79, 80, 81, 82}
+
+
+def test_greedy_keeps_what_it_has() -> None:
+    first = set(fill("greedy", 10, [0] * 10).selection().index.tolist())
+    assert set(fill("greedy", 10, [0] * 50).selection().index.tolist()) == first
+
+
+def test_herding_is_the_greedy_choice_of_the_paper() -> None:
+    rows = torch.nn.functional.normalize(torch.randn(40, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+    chosen: list[int] = []
+    for k in range(1, 11):
+        means = (rows + rows[chosen].sum(0)) / k
+        distance = (rows.mean(0) - means).norm(dim=1)
+        distance[chosen] = torch.inf
+        chosen.append(int(distance.argmin()))
+    assert herd(rows, 10).tolist() == chosen
+    assert sorted(herd(rows, 100).tolist()) == list(range(40))
+
+
+def test_what_is_kept_beside_an_id_stays_with_it() -> None:
+    for kind in ("reservoir", "class-balanced", "ring", "greedy"):
+        made = memory(kind, 9, torch.Generator().manual_seed(0))
+        for low in range(0, 200, 7):
+            index = torch.arange(low, low + 7)
+            made.keep(made.update(index, index % 3), double=2.0 * index)
+        again = memory(kind, 9, torch.Generator())
+        again.load_state_dict(made.state_dict())
+        for each in (made, again):
+            assert each.extra["double"].tolist() == (2.0 * each.index).tolist()
+
+
+def test_a_size_that_is_none_is_refused() -> None:
     with pytest.raises(OptionError, match="size must be a positive integer; got 0"):
         memory("reservoir", 0, torch.Generator())
