@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check bench golden papers clean
+.PHONY: demo test check bench results pages golden papers clean
 
 demo: .venv/.core  ## four strategies, three seeds, on scikit-learn's digits; ends with a table and the path of the report
 	@$(BIN)/clframe run --scenario split-digits --strategy finetune,lwf,ewc,er --seeds 3 --epochs 3 --out demo
@@ -18,6 +18,14 @@ check: .venv/.dev  ## lint, format and types
 
 bench: .venv/.bench  ## ratios against hand-written loops and, where it installs, Avalanche
 	$(BIN)/python -m benchmarks
+
+results: .venv/.core  ## the table of methods: about an hour of two cores; needs DATA_DIR with mnist.npz and fashion-mnist.npz
+	$(BIN)/python -m papers.methods.run --data-dir "$(DATA_DIR)"
+	$(BIN)/python -m papers.methods.frozen_features --data-dir "$(DATA_DIR)"
+	$(BIN)/python -m papers.methods.pages
+
+pages: .venv/.core  ## the method pages again, from docstrings, results and costs
+	$(BIN)/python -m papers.methods.pages
 
 golden: .venv/.test  ## record the golden curves again, on purpose
 	$(BIN)/python tests/golden/golden_curves.py

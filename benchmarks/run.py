@@ -25,6 +25,7 @@ from benchmarks import (
     bench_import,
     bench_iteration,
     bench_memory,
+    bench_methods,
     bench_scenarios,
 )
 from benchmarks.measure import Row, seconds
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Any] = {
     "evaluation": bench_evaluation,
     "avalanche": bench_avalanche,
     "memory": bench_memory,
+    "methods": bench_methods,
     "import": bench_import,
     "scenarios": bench_scenarios,
     "checkpoint": bench_checkpoint,

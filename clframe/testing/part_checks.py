@@ -24,6 +24,8 @@ def order_free(subject: StrategySubject) -> None:
     """Composed with each built-in part, in either order, it gives the same result bit for bit, or the same refusal."""
     _need_parts(subject)
     for partner in built_in_parts():
+        if subject.name in STRATEGIES.table and partner.name < subject.name:
+            continue  # the partner's own check looks at this pair
         there, back = (_composed(subject, partner, turned) for turned in (False, True))
         both = f"{subject.name} and {partner.name}"
         require((there is None) == (back is None), f"{both} are refused in one order and composed in the other.")

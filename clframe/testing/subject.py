@@ -15,8 +15,9 @@ from clframe.pieces import ORDERS
 from clframe.registry import call, parse, split
 from clframe.scenarios import Stream, catalog
 from clframe.selection import MEMORIES, Memory
-from clframe.strategies import STRATEGIES, Part, Recipe, Setup
+from clframe.strategies import STRATEGIES, Part, Recipe, Replay, Setup
 from clframe.strategies import build as build_strategy
+from clframe.strategies.composition import overrides
 from clframe.testing import worlds
 from clframe.types import Strategy
 
@@ -81,10 +82,12 @@ class StrategySubject:
         return [call("strategy", p.name, p.made, _small(p)) for p in self.pieces]
 
     def parts(self) -> list[Part]:
-        """The parts, freshly made; none for a whole strategy."""
+        """The parts, freshly made, with a memory beside those that need one; none for a whole strategy."""
         if self.whole is not None:
             return []
-        return [part for made in self._products() for part in (made.parts if isinstance(made, Recipe) else (made,))]
+        found = [part for made in self._products() for part in (made.parts if isinstance(made, Recipe) else (made,))]
+        alone = any("recall" in part.partners for part in found) and not any(overrides(part, "recall") for part in found)
+        return [*found, Replay(size=SIZE)] if alone else found
 
     def build(self, setup: Setup) -> Strategy:
         """A fresh strategy."""
