@@ -154,23 +154,28 @@ def parse(text: str) -> tuple[str, dict[str, object]]:
 def split(text: str, separator: str) -> list[str]:
     """Split at the separator, but not inside brackets or quotes; empty pieces are dropped.
 
+    A plus that no name follows belongs to the name before it, as in "der++".
+
     Example:
         >>> split("er(size=1,memory=reservoir),ewc", ",")
         ['er(size=1,memory=reservoir)', 'ewc']
+        >>> split("der++(size=1)+lwf", "+"), split("lwf+der++", "+")
+        (['der++(size=1)', 'lwf'], ['lwf', 'der++'])
     """
     return [piece for piece in _pieces(text, separator) if piece]
 
 
 def _pieces(text: str, separator: str) -> Iterator[str]:
     depth, quote, piece = 0, "", ""
-    for character in text:
+    for position, character in enumerate(text):
         if quote:
             quote = "" if character == quote else quote
         elif character in "'\"":
             quote = character
         else:
             depth += (character in "([{") - (character in ")]}")
-        if character == separator and depth == 0 and not quote:
+        named = separator == "+" and text[position + 1 :].lstrip()[:1] in ("", "+", "(")
+        if character == separator and depth == 0 and not quote and not named:
             yield piece.strip()
             piece = ""
         else:

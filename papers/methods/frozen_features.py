@@ -2,7 +2,7 @@
 
     python -m papers.methods.frozen_features --data-dir DIR [--out runs/methods] [--jobs 2]
 
-For each seed the classes are put in an order, a small convolutional network learns the first 50 (plain training, 12 epochs),
+For each seed the classes are put in an order, a small convolutional network learns the first 50 (plain training, 8 epochs),
 and its features of all images are kept. The stream over these features is class-incremental: 50 classes, then ten times 5.
 Adds its lines to papers/methods/results.csv.
 """
@@ -36,7 +36,7 @@ from papers.methods.settings import LEARNING_RATES, METRICS, TUNING_SEED, VALIDA
 
 NAME = "split-cifar100-features"
 SEEDS = (0, 1, 2)
-BASE, GROUP, EPOCHS, BATCH = 50, 5, 12, 64
+BASE, GROUP, EPOCHS, BATCH = 50, 5, 8, 64
 GRADIENT = {"finetune": "finetune", "joint": "joint", "er": "er(size=2000)"}
 EXEMPLAR_FREE = {
     "ncm": "ncm(backbone=given)",
