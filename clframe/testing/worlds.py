@@ -53,14 +53,14 @@ def repeating(like: Stream, per_class: int, rounds: int) -> Stream:
     """As `like`, with this many samples a class and the same three pairs of classes `rounds` times over."""
     source = data(per_class)
     ids, tests = (_by_pair(s.y) for s in (source.train, source.test))
-    parts = [np.array_split(pair, rounds) for pair in ids]
-    segments = [parts[pair][r] for r in range(rounds) for pair in range(3)]
+    parts = [np.array_split(rng(0, "pair", k).permutation(pair), rounds) for k, pair in enumerate(ids)]
+    segments = [np.sort(parts[pair][r]) for r in range(rounds) for pair in range(3)]
     tasks = [pair for _ in range(rounds) for pair in range(3)]
     return Stream("repeating", source, segments, tests * rounds, like.reveals, tasks=tasks)
 
 
 def _by_pair(y: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    return [np.sort(rng(0, "pair", k).permutation(np.flatnonzero(y // 2 == k))) for k in range(3)]
+    return [np.flatnonzero(y // 2 == k) for k in range(3)]
 
 
 def mlp(input_shape: Sequence[int], touchy: bool = False) -> nn.Module:

@@ -41,7 +41,7 @@ GRADIENT = {"finetune": "finetune", "joint": "joint", "er": "er(size=2000)"}
 EXEMPLAR_FREE = {
     "ncm": "ncm(backbone=given)",
     "slda": "slda(backbone=given)",
-    "ranpac": "ranpac(backbone=given)",
+    "ranpac": "ranpac(backbone=given, size=1000)",
     "fecam": "fecam(backbone=given)",
     "fetril": "fetril(backbone=given)",
 }

@@ -51,7 +51,7 @@ METHODS: dict[str, str] = {
     "prd": "prd",
     "ncm": "ncm",
     "slda": "slda",
-    "ranpac": "ranpac",
+    "ranpac": "ranpac(size=500)",
     "fecam": "fecam",
     "fetril": "fetril",
     "hat": "hat",

@@ -238,10 +238,10 @@ def test_random_patterns_are_of_their_experience_and_an_experience_smaller_than_
     made, stream = learner(part)
     train(made, stream, 1, updates=1)
     assert sorted(part.episodes.kept[0].tolist()) == sorted(stream.segments[0].tolist())
-    few = GEM(size=3, patterns="random")
+    few = GEM(size=10, patterns="random")
     made, stream = learner(few)
     train(made, stream, 5, updates=2)
-    assert len(few.episodes) == len(few.episodes.kept) == 3
+    assert (len(few.episodes), len(few.episodes.kept)) == (10, 5)
     assert all(ids.tolist()[0] in stream.segments[k] for k, ids in enumerate(few.episodes.kept))
 
 
