@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from clframe.errors import bad_option
 from clframe.models.checks import image_shape, positive
+from clframe.models.ghost import CHUNK
+from clframe.models.norms import normalisation
 
 
 @final
@@ -18,6 +20,8 @@ class CNN(nn.Module):
     Args:
         input_shape: (channels, height, width); each side at least 2 ** len(widths) pixels.
         widths: maps of each block.
+        norm: before each ReLU: "none", "layer", "batch" or "ghost" normalisation; the convolution before it then has no bias.
+        chunk: samples whose statistics norm "ghost" takes together.
 
     Raises:
         OptionError: an option breaks its rule, or the samples are no images or too small.
@@ -27,14 +31,17 @@ class CNN(nn.Module):
         256
     """
 
-    def __init__(self, input_shape: Sequence[int], *, widths: Sequence[int] = (32, 64)) -> None:
+    def __init__(
+        self, input_shape: Sequence[int], *, widths: Sequence[int] = (32, 64), norm: str = "none", chunk: int = CHUNK
+    ) -> None:
         super().__init__()
         if not widths:
             raise bad_option("widths", "a list of one or more widths", widths, "Give widths=(32, 64), or use model='mlp'.")
         channels, height, width = image_shape("cnn", input_shape, at_least=2 ** len(widths))
         layers: list[nn.Module] = []
         for maps in widths:
-            layers += [nn.Conv2d(channels, positive("widths", maps), 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            normed = normalisation(norm, positive("widths", maps), maps=True, chunk=chunk)
+            layers += [nn.Conv2d(channels, maps, 3, padding=1, bias=norm == "none"), *normed, nn.ReLU(), nn.MaxPool2d(2)]
             channels = maps
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.num_features = channels * (height >> len(widths)) * (width >> len(widths))

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from clframe.errors import bad_option
 from clframe.models.checks import positive, shape_of
+from clframe.models.ghost import CHUNK
+from clframe.models.norms import normalisation
 
 
 @final
@@ -23,6 +25,8 @@ class MLP(nn.Module):
         input_shape: shape of one sample; any.
         hidden: width of each layer; () makes a linear classifier.
         dropout: probability to drop a unit after each ReLU, in [0, 1).
+        norm: before each ReLU: "none", "layer", "batch" or "ghost" normalisation; the layer before it then has no bias b_l.
+        chunk: samples whose statistics norm "ghost" takes together.
 
     Raises:
         OptionError: an option breaks its rule.
@@ -35,14 +39,22 @@ class MLP(nn.Module):
         van de Ven, Tuytelaars, Tolias (2022), "Three types of incremental learning": the widths of Split MNIST.
     """
 
-    def __init__(self, input_shape: Sequence[int], *, hidden: Sequence[int] = (400, 400), dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        *,
+        hidden: Sequence[int] = (400, 400),
+        dropout: float = 0.0,
+        norm: str = "none",
+        chunk: int = CHUNK,
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise bad_option("dropout", "in [0, 1)", dropout, "Give dropout=0 to keep every unit.")
         widths = [prod(shape_of(input_shape)), *(positive("hidden", width) for width in hidden)]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+            layers += [nn.Linear(before, after, bias=norm == "none"), *normalisation(norm, after, chunk=chunk), nn.ReLU()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers)

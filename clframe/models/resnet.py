@@ -9,14 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clframe.models.checks import image_shape, positive
+from clframe.models.ghost import CHUNK
+from clframe.models.norms import renormed
 
 
-def resnet18(input_shape: Sequence[int], *, width: int = 64) -> ResNet:
+def resnet18(input_shape: Sequence[int], *, width: int = 64, norm: str = "batch", chunk: int = CHUNK) -> ResNet:
     """ResNet-18 for 32x32 images: 3x3 stem without max-pooling, 4 stages of 2 blocks, width x (1, 2, 4, 8) maps.
 
     Args:
         input_shape: (channels, height, width).
         width: maps of the first stage; 8 * width features come out.
+        norm: "batch", or "ghost" batch normalisation.
+        chunk: samples whose statistics norm "ghost" takes together.
 
     Raises:
         OptionError: an option breaks its rule, or the samples are no images.
@@ -32,15 +36,18 @@ def resnet18(input_shape: Sequence[int], *, width: int = 64) -> ResNet:
         1. The stem is made for 32x32 images (the reference: 7x7, stride 2, max-pooling, for 224x224).
     """
     positive("width", width)
-    return ResNet("resnet18", input_shape, widths=(width, 2 * width, 4 * width, 8 * width), blocks=2, projection=True)
+    made = ResNet("resnet18", input_shape, widths=(width, 2 * width, 4 * width, 8 * width), blocks=2, projection=True)
+    return renormed(made, norm, chunk)
 
 
-def slim_resnet18(input_shape: Sequence[int], *, width: int = 20) -> ResNet:
+def slim_resnet18(input_shape: Sequence[int], *, width: int = 20, norm: str = "batch", chunk: int = CHUNK) -> ResNet:
     """ResNet-18 with 20-40-80-160 maps, the usual backbone of online continual learning on CIFAR.
 
     Args:
         input_shape: (channels, height, width).
         width: maps of the first stage; 8 * width features come out.
+        norm: "batch", or "ghost" batch normalisation.
+        chunk: samples whose statistics norm "ghost" takes together.
 
     Raises:
         OptionError: an option breaks its rule, or the samples are no images.
@@ -57,15 +64,18 @@ def slim_resnet18(input_shape: Sequence[int], *, width: int = 20) -> ResNet:
            for 32x32 images, but 640 features for 84x84 and 1,440 for 96x96.
     """
     positive("width", width)
-    return ResNet("slim-resnet18", input_shape, widths=(width, 2 * width, 4 * width, 8 * width), blocks=2, projection=True)
+    made = ResNet("slim-resnet18", input_shape, widths=(width, 2 * width, 4 * width, 8 * width), blocks=2, projection=True)
+    return renormed(made, norm, chunk)
 
 
-def resnet32(input_shape: Sequence[int], *, blocks: int = 5) -> ResNet:
+def resnet32(input_shape: Sequence[int], *, blocks: int = 5, norm: str = "batch", chunk: int = CHUNK) -> ResNet:
     """The CIFAR ResNet of 6n+2 layers: 3 stages of n blocks with 16-32-64 maps and shortcuts without parameters.
 
     Args:
         input_shape: (channels, height, width).
         blocks: n, blocks of each stage: 3 makes ResNet-20, 5 ResNet-32, 9 ResNet-56.
+        norm: "batch", or "ghost" batch normalisation.
+        chunk: samples whose statistics norm "ghost" takes together.
 
     Raises:
         OptionError: an option breaks its rule, or the samples are no images.
@@ -81,7 +91,8 @@ def resnet32(input_shape: Sequence[int], *, blocks: int = 5) -> ResNet:
         1. Weights start from torch's default (the reference: normal, scaled by the fan-in).
         2. Features are the average after the ReLU; the cosine network of Hou et al. (2019) drops that ReLU.
     """
-    return ResNet("resnet32", input_shape, widths=(16, 32, 64), blocks=positive("blocks", blocks), projection=False)
+    made = ResNet("resnet32", input_shape, widths=(16, 32, 64), blocks=positive("blocks", blocks), projection=False)
+    return renormed(made, norm, chunk)
 
 
 @final

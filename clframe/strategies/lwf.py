@@ -35,6 +35,9 @@ class LwF(Part):
     Raises:
         OptionError: a negative strength or a temperature that is not positive.
 
+    Logs:
+        - lwf/kd: the penalty
+
     Example:
         >>> import clframe
         >>> result = clframe.run("split-digits", "lwf(strength=2)")
@@ -47,6 +50,8 @@ class LwF(Part):
         2. De Lange et al.'s code does not renormalise over the old classes and forces the penalty to 0 on the first update,
            where it is 0 here by itself.
         3. The published method has a warm-up of the new head, and weight decay; here that is the user's optimizer.
+        4. `squared` is Hinton et al.'s factor (2015); the paper, Avalanche and De Lange et al.'s code have none. Avalanche keeps
+           the old model in training mode, so that dropout draws and the statistics of batch normalisation move.
     """
 
     name = "lwf"

@@ -50,7 +50,7 @@ def writes_only_its_own_state(subject: StrategySubject) -> None:
 
 def describes_itself(subject: StrategySubject) -> None:
     """describe() names it and gives the value of every option of its constructor, ready for JSON."""
-    strategy = subject.build(setup_for(subject.world, seed=0))
+    strategy = subject.build(setup_for(subject.world, seed=0, model=subject.model))
     if not hasattr(strategy, "describe"):
         raise NotApplicable("has no describe(); the spec of a run holds its class name")
     try:
@@ -79,6 +79,7 @@ class _Composition:
 
     subject: StrategySubject
     makers: tuple[Callable[[], list[Part]], ...]
+    model: str = worlds.MODEL
 
     def build(self, setup: Setup) -> Strategy:
         return build([part for make in self.makers for part in make()], setup)
@@ -91,8 +92,9 @@ def _composed(subject: StrategySubject, partner: StrategySubject, turned: bool) 
     """The result of both, or None where they are refused."""
     makers = (partner.parts, subject.parts) if turned else (subject.parts, partner.parts)
     world = worlds.world_for(subject.requires | partner.requires)
+    model = next((m for m in sorted((subject.model, partner.model)) if m != worlds.MODEL), worlds.MODEL)
     try:
-        return trial(_Composition(subject, makers), world, epochs=1)
+        return trial(_Composition(subject, makers, model), world, epochs=1)
     except CompositionError:
         return None
 

@@ -77,7 +77,7 @@ def declares_its_state(subject: StrategySubject) -> None:
         stream = subject.on(subject.world).walked(batch_size=worlds.BATCH, epochs=worlds.EPOCHS)
         for n, (step, before) in live.items():
             with isolated_run(0, threads=1):
-                fresh = subject.build(setup_for(stream, seed=0))
+                fresh = subject.build(setup_for(stream, seed=0, model=subject.model))
                 fresh.begin(stream.experiences[step.experience].train)
                 fresh.load_state_dict(torch.load(Path(name) / f"{n}.pt", weights_only=True)["strategy"])
             unlike = difference(before, _attributes(fresh))

@@ -32,7 +32,8 @@ def deterministic(subject: StrategySubject) -> None:
     require(unlike is None, f"two runs with the same seed differ in {unlike}. Draw random numbers only from self.generator.")
     require(difference(first.weights, other.weights) is not None, "runs with seeds 0 and 1 end with the same weights.")
     with isolated_run(0, threads=1):
-        here, there = (_owned_generators(subject.build(setup_for(subject.world, seed=seed))) for seed in (0, 1))
+        setups = (setup_for(subject.world, seed=seed, model=subject.model) for seed in (0, 1))
+        here, there = (_owned_generators(subject.build(setup)) for setup in setups)
     for owner, state in here.items():
         same = difference(state, there.get(owner)) is None
         require(not same, f"{owner} starts in the same state whatever the run's seed is. Draw from self.generator instead.")
@@ -119,7 +120,7 @@ def global_generators_stay_untouched(subject: StrategySubject) -> None:
     try:
         with isolated_run(0, threads=1):
             stream = subject.on(subject.world).walked(batch_size=worlds.BATCH)
-            setup, before = setup_for(stream, seed=0), _global()
+            setup, before = setup_for(stream, seed=0, model=subject.model), _global()
             strategy = subject.build(setup)
             _unmoved(before, "its construction")
             for experience in stream.experiences:
@@ -165,7 +166,7 @@ def questions(stream: Stream) -> tuple[Tensor, Tensor | None]:
 def _fresh(subject: StrategySubject) -> tuple[Stream, Strategy]:
     stream = subject.on(subject.world).walked(batch_size=worlds.BATCH)
     with isolated_run(0, threads=1):
-        return stream, subject.build(setup_for(stream, seed=0))
+        return stream, subject.build(setup_for(stream, seed=0, model=subject.model))
 
 
 def _runs(subject: StrategySubject, name: str) -> None:

@@ -102,12 +102,18 @@ class StrategySubject:
         wanted = set() if self.whole is not None else {m.stream for m in self._products() if isinstance(m, Recipe)} - {"given"}
         return replace(stream, order=ORDERS[wanted.pop()]) if wanted else stream
 
+    @property
+    def model(self) -> str:
+        """The network that it is checked on: one that it names in `checked_on`, or the one that all are."""
+        named = sorted({getattr(p.made, "checked_on", "") for p in self.pieces} - {""})
+        return named[0] if named else worlds.MODEL
+
     @cached_property
     def requires(self) -> frozenset[str]:
         """What the scenario must reveal."""
         from clframe.testing.trial import setup_for
 
-        found = self.build(setup_for(worlds.worlds()["task-incremental"], seed=0)).requires
+        found = self.build(setup_for(worlds.worlds()["task-incremental"], seed=0, model=self.model)).requires
         if not isinstance(found, frozenset):
             raise bad_option("requires", "a frozenset of names", found, "Write frozenset({'boundaries'}).")
         return found

@@ -26,6 +26,8 @@ Members = Mapping[str, Stateful]
 class Buildable(Protocol):
     """What a trial asks of a subject."""
 
+    @property
+    def model(self) -> str: ...
     def build(self, setup: Setup) -> Strategy: ...
     def on(self, stream: Stream) -> Stream: ...
 
@@ -110,7 +112,7 @@ def trial(
     stream: Stream,
     *,
     seed: int = 0,
-    model: str = worlds.MODEL,
+    model: str | None = None,
     evaluate: str = "boundaries",
     batch_size: int = worlds.BATCH,
     epochs: int = worlds.EPOCHS,
@@ -124,7 +126,7 @@ def trial(
         subject: makes the strategy.
         stream: where to walk.
         seed: of the run.
-        model: the network, in words.
+        model: the network, in words; by default what the subject is checked on.
         evaluate: the plan.
         batch_size, epochs: how the stream is walked.
         prepare: is shown the strategy and its network before the first update.
@@ -133,7 +135,7 @@ def trial(
     """
     stream = subject.on(stream).walked(batch_size=batch_size, epochs=epochs, seed=seed)
     with pieces.isolated_run(seed, threads=1):
-        setup = setup_for(stream, seed=seed, model=model)
+        setup = setup_for(stream, seed=seed, model=model or subject.model)
         strategy = subject.build(setup)
         prepare(strategy, setup.model)
         evaluator = Evaluator(stream, plan(evaluate), subset=15, seed=seed)

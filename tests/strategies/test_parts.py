@@ -215,7 +215,7 @@ def test_sample_weights_of_the_data_reach_the_loss() -> None:
     ("written", "message"),
     [
         ("er(size=0)", "size must be a positive integer; got 0"),
-        ("er(memory=ring)", "memory must be a known name; got 'ring'"),
+        ("er(memory=rong)", "memory must be a known name; got 'rong'"),
         ("er(sise=3)", "Did you mean 'size'"),
         ("er(new_share=1.5)", r"new_share must be a share in \(0, 1\)"),
         ("lwf(temperature=0)", "temperature must be positive; got 0"),
