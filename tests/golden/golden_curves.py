@@ -24,7 +24,38 @@ METHODS = {
     "lwf": "lwf(strength=3)",
     "ewc": "ewc(strength=30,samples=64)",
     "er+lwf+ewc": "er(size=100)+lwf+ewc(strength=10,samples=64)",
+    "er-ring": "er(size=100,memory=ring)",
+    "er-herding": "er(size=100,memory=herding)",
+    "mir": "mir(size=100)",
+    "er-ace": "er-ace(size=100)",
+    "der": "der(size=100)",
+    "der++": "der++(size=100)",
+    "gem": "gem(size=100)",
+    "agem": "agem(size=100)",
+    "er+gradient-projection": "er(size=100)+gradient-projection",
+    "er-agem": "er-agem(size=100)",
+    "gdumb": "gdumb(size=100,epochs=8)",
+    "icarl": "icarl(size=100)",
+    "bic": "bic(size=100)",
+    "ewc-separate": "ewc(mode=separate,strength=30,samples=64)",
+    "si": "si",
+    "mas": "mas(samples=64)",
+    "rwalk": "rwalk",
+    "feature-distillation": "feature-distillation",
+    "prd": "prd",
+    "ncm": "ncm",
+    "slda": "slda",
+    "ranpac": "ranpac(size=100)",
+    "fecam": "fecam",
+    "fetril": "fetril",
+    "hat": "hat",
+    "progressive": "progressive",
+    "er+ema": "er(size=100)+ema",
+    "er+nmc-head": "er(size=100)+nmc-head(answer=true)",
+    "er+nap": "er(size=100)+nap",
 }
+SCENARIOS = {"hat": "task-split-digits"}
+MODELS = {"er+nap": "mlp(hidden=[64],norm=layer)"}
 EVERY = 12
 
 
@@ -34,9 +65,15 @@ def platform() -> str:
     return f"{found['processor']} | torch {found['torch']} | {torch.backends.cpu.get_cpu_capability()}"
 
 
-def curve(strategy: str) -> list[str]:
+def setting(name: str) -> tuple[str, str]:
+    """The scenario and the network of a method."""
+    return SCENARIOS.get(name, "split-digits"), MODELS.get(name, "mlp(hidden=[64])")
+
+
+def curve(name: str) -> list[str]:
     """One line a measured update: n and the correct predictions of each experience, '-' where it was not measured."""
-    result = clframe.run("split-digits", strategy, seed=0, evaluate=f"every(k={EVERY})", model="mlp(hidden=[64])", device="cpu")
+    scenario, model = setting(name)
+    result = clframe.run(scenario, METHODS[name], seed=0, evaluate=f"every(k={EVERY})", model=model, device="cpu")
     table = result.rows.pivot(index="n", columns="evaluated", values="correct")
     return [
         f"{n} " + " ".join("-" if c != c else str(int(c)) for c in row)
@@ -52,8 +89,8 @@ def path(name: str) -> Path:
 def main() -> None:
     """Record the curves of all methods, or of those named on the command line."""
     for name in sys.argv[1:] or METHODS:
-        lines = curve(METHODS[name])
-        header = [f"# split-digits, seed 0, mlp(hidden=[64]), {METHODS[name]}: n, then correct predictions of each experience"]
+        lines, (scenario, model) = curve(name), setting(name)
+        header = [f"# {scenario}, seed 0, {model}, {METHODS[name]}: n, then correct predictions of each experience"]
         path(name).write_text("\n".join([*header, f"# recorded on {platform()}", *lines]) + "\n")
         print(f"{name}: {lines[-1]}")
 
