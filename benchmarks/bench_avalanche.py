@@ -1,4 +1,4 @@
-"""The same work in Avalanche, in the same process: training iterations, and evaluation after every one of them.
+"""The same work in Avalanche, in the same process: an evaluation after every update. `bench_training.py` has training alone.
 
 Avalanche gets its leanest set-up: accuracy per experience and no logger, evaluation batches of 256 (its default is the training
 batch), no worker processes, foreach SGD.
@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from benchmarks.bench_iteration import learner_of, loop
+from benchmarks.bench_iteration import learner_of
 from benchmarks.measure import Advance, Row, alternate
 from benchmarks.setting import LR, Setting, twin
 from clframe.eval.evaluator import Evaluator
 from clframe.eval.plan import Every
 from clframe.eval.records import Records
 from clframe.scenarios import Stream
-from clframe.strategies import Part, Replay
 
 BATCH = 10
 LAST = 4
@@ -32,7 +31,7 @@ LAST = 4
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """Whole runs first, then iterations alone."""
+    """Samples of both forms, in both of Avalanche's data sets."""
     if find_spec("avalanche") is None:
         yield Row("against Avalanche", "", "not installed: pip install 'clframe[avalanche]'")
         return
@@ -41,9 +40,6 @@ def rows(setting: Setting) -> Iterator[Row]:
         for samples, form, floor in ((tensors, "tensors", 3), (images, "images, ToTensor, Normalize", 7)):
             yield evaluated(setting, f"{form}, by nc_benchmark", samples, classic, floor)
             yield evaluated(setting, f"{form}, its fastest data set", samples, fastest, None)
-        for size in (10, 64):
-            yield trained(setting, "finetune", "Naive", size)
-            yield trained(setting, "ER of 500", "Replay", size, Replay(size=500))
 
 
 Samples = Callable[[Setting, str, Tensor], Any]
@@ -175,27 +171,3 @@ def same_accuracy(theirs: dict[str, float], ours: list[Any]) -> None:
     expected = [row.correct / row.total for row in ours if row.subset == "full"]
     if len(found) != len(expected) or max(abs(a - b) for a, b in zip(found, expected, strict=True)) > 1.01 / ours[0].total:
         raise RuntimeError(f"Avalanche and clframe must measure the same accuracies; got {found} and {expected}.")
-
-
-def trained(setting: Setting, what: str, name: str, size: int, *parts: Part) -> Row:
-    """Iterations without evaluation; a call of Avalanche's `train` is one block. Its memory is updated once a block."""
-    from avalanche.training.plugins import ReplayPlugin
-    from avalanche.training.storage_policy import ReservoirSamplingBuffer
-
-    updates = 100
-    stream, network = setting.stream(size), setting.network()
-    ids = np.arange(2 * updates * size)
-    made = fastest(setting, tensors, [ids[: len(ids) // 2], ids[len(ids) // 2 :]], [ids[:100]])
-    plugins = [ReplayPlugin(500, storage_policy=ReservoirSamplingBuffer(500))] if parts else []
-    theirs = naive(twin(network), size, plugins=plugins)
-    theirs.train(made.train_stream[0])
-    learner = learner_of(network, *parts)
-    learner.begin(stream.experiences[0].train)
-    ours = loop(stream, learner)
-    ours(100)
-
-    def avalanche(n: int) -> None:
-        theirs.train(made.train_stream[1])
-
-    pair = alternate(ours, avalanche, updates, 31 if setting.full else 9)
-    return pair.at_least(f"iteration, {what}, batch {size}, against Avalanche's {name}", None, "Avalanche")

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     evaluate: str
     subset: int
     bits: bool
+    representation: str | None
     grad_decomposition: bool
     device: str
     threads: int

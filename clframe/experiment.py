@@ -11,9 +11,10 @@ from torch import nn
 from clframe import pieces, strategies
 from clframe.checkpoint import Checkpoint
 from clframe.environment import describe, resolve_device
+from clframe.errors import bad_option
 from clframe.eval.budget import Meter
 from clframe.eval.evaluator import Evaluator
-from clframe.eval.plan import plan
+from clframe.eval.plan import Plan, plan
 from clframe.eval.records import Records
 from clframe.eval.result import Result
 from clframe.ledger import account
@@ -21,8 +22,11 @@ from clframe.loop import refuse_hidden, walk
 from clframe.rundir import RunDirectory, scenario_name
 from clframe.scenarios import Stream
 from clframe.strategies.build import Written
+from clframe.types import Strategy
 
 NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir")
+ADDED = {"representation": None}
+"""Options younger than the run directories of earlier versions: with these values they are not in a spec, which stays as it was."""
 
 
 def run(
@@ -41,6 +45,7 @@ def run(
     evaluate: str = "every",
     subset: int = 1000,
     bits: bool = False,
+    representation: str | None = None,
     grad_decomposition: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -71,6 +76,8 @@ def run(
         evaluate: when to measure between boundaries: "every", "every(k=5)", "dense(first=50, every=5)", "log", "boundaries".
         subset: test samples an experience for these measurements, drawn once per run; 0 for all.
         bits: keep the correctness of every sample, for intervals over the test samples.
+        representation: also measure RankMe and alpha-ReQ of the features, at boundaries and after those evaluated updates that
+            this plan names: "every" (all of them), "every(k=50)", "boundaries"; not measured by default.
         grad_decomposition: log the norms and the angle of the plasticity and the stability gradient of every update.
         seed: root of every random number, class order and initialisation included.
         device: "auto", "cpu", "cuda" or "mps".
@@ -91,7 +98,7 @@ def run(
         >>> result.finished, len(result.updates) > 100
         (True, True)
     """
-    options = {k: v for k, v in locals().items() if k not in NOT_IDENTITY}
+    options = {k: v for k, v in locals().items() if k not in NOT_IDENTITY and (k, v) not in ADDED.items()}
     place = resolve_device(device)
     directory = RunDirectory(Path(out)) if out is not None else None
     stream = pieces.stream(scenario, strategy, seed, data_dir).walked(batch_size=batch_size, epochs=epochs, device=place, seed=seed)
@@ -100,7 +107,8 @@ def run(
         make = pieces.optimizer(optimizer, lr, momentum, weight_decay)
         learner = strategies.build(strategy, strategies.Setup(network, make, seed, reset_optimizer, grad_decomposition))
         refuse_hidden(stream, learner)
-        evaluator = Evaluator(stream, plan(evaluate), subset=subset, seed=seed, device=place, bits=bits)
+        shown = _representation_plan(representation, learner)
+        evaluator = Evaluator(stream, plan(evaluate), subset=subset, seed=seed, device=place, bits=bits, representation=shown)
         spec = pieces.resolved(options, stream, learner, network, data_dir)
         environment = describe(place, threads)
         if directory is not None:
@@ -131,7 +139,24 @@ def run(
                 budget=budget,
                 environment=environment,
                 path=directory.path if directory is not None else None,
+                head_rows=records.head_rows(),
+                head_classes=records.head_classes(),
+                representation=evaluator.represented(),
             )
             if directory is not None:
                 directory.save(result, evaluator.chosen())
     return result
+
+
+def _representation_plan(written: str | None, strategy: Strategy) -> Plan | None:
+    """When to measure the features.
+
+    Raises:
+        OptionError: an unknown plan, or a strategy without a model that has features.
+    """
+    if written is None:
+        return None
+    if not callable(getattr(getattr(strategy, "model", None), "features", None)):
+        kind = type(strategy).__name__
+        raise bad_option("representation", f"left out for {kind}, which has no model with features", written, "Leave it out.")
+    return plan(written)

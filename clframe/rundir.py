@@ -5,6 +5,8 @@ environment.json  versions and machine
 checkpoint.pt     the state to go on from; at the end, the trained strategy
 subset.parquet    which test samples the curve was measured on
 records.parquet   the record table; terms.parquet: loss terms of every update; classes.parquet: per-class counts
+heads.parquet     the record table of the heads measured beside the answer; head_classes.parquet: their per-class counts
+representation.parquet  measures of the features, where they were asked for
 budget.json       what the run used
 metrics.json      every headline metric; written last, so its presence says that the run is finished
 report.html       the report of this run alone
@@ -25,12 +27,15 @@ from clframe.checkpoint import load as load_checkpoint
 from clframe.errors import RunError
 from clframe.eval.budget import Budget
 from clframe.eval.records import Records
+from clframe.eval.representation import measured
 from clframe.eval.result import Result, Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = ("records", "terms", "classes")
+FURTHER = {"heads": "head_rows", "head_classes": "head_classes", "representation": "representation"}
+"""Tables that a run may lack, and what a `Result` calls them."""
 
 
 def identity(spec: Mapping[str, Any]) -> str:
@@ -152,9 +157,14 @@ class RunDirectory:
         self.write_table("subset", subset)
         for name, frame in zip(TABLES, (result.rows, result.terms, result.classes), strict=True):
             self.write_table(name, frame)
+        for name, attribute in FURTHER.items():
+            further = getattr(result, attribute)
+            if further is not None and len(further):
+                self.write_table(name, further)
         self.write_json("budget.json", result.budget.as_dict())
         result.report(self.path / "report.html")
-        self.write_json("metrics.json", {"finished": True, **_plain(result.metrics)})
+        heads = {name: _plain(head.metrics) for name, head in result.heads.items()}
+        self.write_json("metrics.json", {"finished": True, **_plain(result.metrics), **({"heads": heads} if heads else {})})
 
     def load(self) -> Result:
         """The run as an object; an unfinished one as far as its checkpoint goes.
@@ -166,11 +176,14 @@ class RunDirectory:
         options = spec["options"]
         if self.finished:
             rows, terms, classes = (self._table(name) for name in TABLES)
+            further = {a: self._table(name) for name, a in FURTHER.items() if (self.path / f"{name}.parquet").exists()}
             budget = Budget(**self.read_json("budget.json"))
         else:
-            records = Records(options["strategy"], options["seed"])
+            records, further = Records(options["strategy"], options["seed"]), {}
             if self.checkpoint.exists():
-                records.load_state_dict(load_checkpoint(self.checkpoint, spec["identity"])["records"])
+                state = load_checkpoint(self.checkpoint, spec["identity"])
+                records.load_state_dict(state["records"])
+                further = _further(records, state["evaluator"].get("representation"))
             rows, terms, classes = records.rows(), records.terms(), records.classes()
             budget = Budget()
             if not len(rows):
@@ -190,6 +203,7 @@ class RunDirectory:
             environment=self.read_json("environment.json"),
             finished=self.finished,
             path=self.path,
+            **further,
         )
 
     def _table(self, name: str) -> pd.DataFrame:
@@ -203,6 +217,14 @@ class RunDirectory:
                 f"{str(path)!r} must be a complete Parquet file; it cannot be read ({type(error).__name__}). "
                 f"Delete {self.path / 'metrics.json'} and write the tables anew with: clframe resume {self.path}"
             ) from error
+
+
+def _further(records: Records, representation: dict[str, Any] | None) -> dict[str, Any]:
+    """The tables of an unfinished run that it may lack."""
+    found: dict[str, Any] = {"head_rows": records.head_rows(), "head_classes": records.head_classes()}
+    if representation is not None:
+        found["representation"] = measured(representation)
+    return found
 
 
 def scenario_name(spec: Mapping[str, Any]) -> str:
@@ -254,7 +276,7 @@ def _plain(metrics: Any) -> dict[str, Any]:
 
 def _difference(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     old, new = held["options"], asked["options"]
-    differing = [k for k in new if old.get(k) != new[k]]
+    differing = [k for k in {**new, **old} if old.get(k) != new.get(k)]
     if not differing:
         return "the same options, but other data or another version of a method"
-    return ", ".join(f"{k}={old.get(k)!r}, not {new[k]!r}" for k in differing[:3])
+    return ", ".join(f"{k}={old.get(k)!r}, not {new.get(k)!r}" for k in differing[:3])

@@ -36,5 +36,6 @@ def as_dict(result: object) -> dict[str, object]:
         "path": None if result.path is None else str(result.path),
         "updates": int(result.updates[-1]),
         "metrics": dataclasses.asdict(result.metrics),
+        "heads": {name: dataclasses.asdict(head.metrics) for name, head in result.heads.items()},
         "budget": result.budget.as_dict(),
     }

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from clframe.errors import bad_option
 from clframe.eval.plan import Plan
+from clframe.eval.probe import CACHE_BYTES, Bools, Probe, Tap, stratified
 from clframe.eval.records import ClassRow, Row
+from clframe.eval.representation import Representation, frame
 from clframe.seeding import isolated, rng
-from clframe.types import Experience, Ids, Reveals, Source, Step, Strategy
+from clframe.types import Experience, Ids, Reveals, Step, Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
-
-CACHE_BYTES = 1 << 30
 
 
 class Testable(Protocol):
@@ -35,78 +33,15 @@ class Testable(Protocol):
     def experiences(self) -> Sequence[Any]: ...
 
 
-@dataclass(frozen=True)
-class Probe:
-    """Test samples of all experiences, one after the other, ready to be predicted.
-
-    A sample that stands in several test sets is predicted once and counted in each, where no task label tells them apart.
-
-    Attributes:
-        source: where they lie.
-        ids: their ids (n,), those of experience k at offsets[k]:offsets[k+1].
-        offsets: (N+1,).
-        task: task label of each (n,), or None where the test does not reveal it.
-        device: where they are predicted.
-    """
-
-    source: Source
-    ids: Ids
-    offsets: Ids
-    task: Tensor | None
-    device: torch.device
-
-    @cached_property
-    def place(self) -> Ids | None:
-        """Where each of the n samples stands among the distinct ones (in order of appearance); None where all are distinct."""
-        distinct, first, inverse = np.unique(self.ids, return_index=True, return_inverse=True)
-        if self.task is not None or len(distinct) == len(self.ids):
-            return None
-        rank = np.empty(len(distinct), dtype=np.int64)
-        rank[np.argsort(first)] = np.arange(len(distinct))
-        return rank[inverse]
-
-    @cached_property
-    def distinct(self) -> Ids:
-        """Ids to predict, in order of appearance."""
-        return self.ids if self.place is None else self.ids[np.unique(self.place, return_index=True)[1]]
-
-    @cached_property
-    def y(self) -> Tensor:
-        """Labels of the distinct samples, on the device."""
-        return torch.from_numpy(np.ascontiguousarray(self.source.y[self.distinct])).to(self.device)
-
-    @cached_property
-    def x(self) -> Tensor | None:
-        """Inputs of the distinct samples, on the device, fetched once; None where they would take more than 1 GiB."""
-        return self.source.fetch(torch.from_numpy(self.distinct)) if self.bytes <= CACHE_BYTES else None
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the inputs as float32."""
-        return 4 * len(self.distinct) * int(np.prod(self.source.input_shape))
-
-    def correct(self, strategy: Strategy, stop: int, chunk: int) -> npt.NDArray[np.bool_]:
-        """Whether each of the first `stop` samples is predicted right. A row without any finite score is wrong."""
-        if self.place is None:
-            return self._predicted(strategy, stop, chunk)
-        return self._predicted(strategy, int(self.place[:stop].max()) + 1, chunk)[self.place[:stop]]
-
-    def _predicted(self, strategy: Strategy, stop: int, chunk: int) -> npt.NDArray[np.bool_]:
-        found = []
-        for low in range(0, stop, chunk):
-            high = min(low + chunk, stop)
-            x = self.source.fetch(torch.from_numpy(self.distinct[low:high])) if self.x is None else self.x[low:high]
-            best = strategy.predict(x, None if self.task is None else self.task[low:high]).max(1)
-            found.append((best.indices == self.y[low:high]) & (best.values > -torch.inf))
-        return torch.cat(found).cpu().numpy()
-
-
 class Evaluator:
     """Counts correct predictions, after the updates that the plan names and at every boundary.
 
     At n = 0 and at boundaries every experience is measured on its whole test set, those not yet trained included; in between,
     the experiences whose training has begun, on a subset drawn once per run, stratified by class, by its own generator.
     Where the subset is no smaller than every test set, there is one kind of row, "full".
+
+    Heads that the strategy offers beside its answer (`heads`, `predict_heads`) are measured in the same forward; their rows say
+    which head, and take no seconds: the time of a measurement stands in the answer's rows.
 
     Args:
         scenario: the stream.
@@ -115,8 +50,11 @@ class Evaluator:
         seed: root of the subset's draw; the same for all methods that are compared.
         device: where to predict.
         bits: keep the correctness of every sample, so that other metrics and intervals can be computed later.
+        representation: also measure the features of `strategy.model`, at boundaries and after the evaluated updates that this
+            plan names; None does not.
 
     Attributes:
+        representation: what was measured of the features, or None.
         samples: samples measured so far, for the budget.
         seconds: time spent measuring so far.
     """
@@ -130,24 +68,26 @@ class Evaluator:
         seed: int = 0,
         device: torch.device | str = "cpu",
         bits: bool = False,
+        representation: Plan | None = None,
     ) -> None:
         if not isinstance(subset, int) or subset < 0:
             raise bad_option("subset", "zero (all test samples) or a positive integer", subset, "Give subset=1000.")
         self.plan, self.bits = plan, bits
         self.samples, self.seconds = 0, 0.0
+        self.representation = None if representation is None else Representation(representation)
         device = torch.device(device)
         self._chunk = 256 if device.type == "cpu" else 8192
         experiences: Sequence[Experience] = scenario.experiences
         tests = [np.asarray(e.test, dtype=np.int64) for e in experiences]
         source = experiences[0].test_source.to(device)  # type: ignore[attr-defined]
         tasks = [e.task for e in experiences] if scenario.reveals.task_test else None  # type: ignore[attr-defined]
-        self.full = _probe(source, tests, tasks, device)
-        chosen = [_stratified(source.y[ids], subset, rng(seed, "subset", k)) for k, ids in enumerate(tests)]
+        self.full = Probe.of(source, tests, tasks, device)
+        chosen = [stratified(source.y[ids], subset, rng(seed, "subset", k)) for k, ids in enumerate(tests)]
         self.positions = np.concatenate([p + start for p, start in zip(chosen, self.full.offsets[:-1], strict=True)])
         self.whole = len(self.positions) == len(self.full.ids)
         self.curve = self.full
         if not self.whole:
-            self.curve = _probe(source, [ids[p] for ids, p in zip(tests, chosen, strict=True)], tasks, device)
+            self.curve = Probe.of(source, [ids[p] for ids, p in zip(tests, chosen, strict=True)], tasks, device)
 
     def due(self, step: Step) -> bool:
         """Whether to evaluate after this update; the last of an experience is left to the boundary."""
@@ -155,21 +95,29 @@ class Evaluator:
 
     def __call__(self, strategy: Strategy, step: Step) -> list[Row]:
         """Measure the experiences whose training has begun, on the curve's samples."""
-        start = time.perf_counter()
-        count = step.experience + 1
-        with isolated(*modules(strategy)):
-            correct = self.curve.correct(strategy, int(self.curve.offsets[count]), self._chunk)
-        return self._rows(correct, self.curve, count, step.n, step.experience, "full" if self.whole else "curve", start)
+        start, count = time.perf_counter(), step.experience + 1
+        stop = int(self.curve.offsets[count])
+        if self.representation is None or not self.representation.due(step):
+            with isolated(*modules(strategy)):
+                found = self.curve.correct(strategy, stop, self._chunk)
+        else:
+            with self._tapping(strategy) as tap:
+                found = self.curve.correct(strategy, stop, self._chunk, tap)
+                self.representation.take(step.n, self.curve.features(tap, stop), self.curve.offsets[: count + 1])
+        return self._rows(found, self.curve, count, step.n, step.experience, "full" if self.whole else "curve", start)
 
     def everything(self, strategy: Strategy, n: int, trained: int) -> tuple[list[Row], list[ClassRow]]:
         """Measure every experience on its whole test set, as at n = 0 (trained = -1) and at the end of experience `trained`."""
         start, count = time.perf_counter(), len(self.full.offsets) - 1
+        if self.representation is not None:
+            self._represent(strategy, n, max(trained, 0) + 1)
         with isolated(*modules(strategy)):
-            correct = self.full.correct(strategy, len(self.full.ids), self._chunk)
-        rows = self._rows(correct, self.full, count, n, trained, "full", start)
+            found = self.full.correct(strategy, len(self.full.ids), self._chunk)
+        rows = self._rows(found, self.full, count, n, trained, "full", start)
         if not self.whole:
-            rows += self._rows(correct[self.positions], self.curve, count, n, trained, "curve", None)
-        return rows, self._classes(correct, n)
+            part = {head: correct[self.positions] for head, correct in found.items()}
+            rows += self._rows(part, self.curve, count, n, trained, "curve", None)
+        return rows, [row for head, correct in found.items() for row in self._classes(correct, n, head)]
 
     @property
     def bytes(self) -> int:
@@ -183,37 +131,61 @@ class Evaluator:
         experience = np.repeat(np.arange(len(self.curve.offsets) - 1), np.diff(self.curve.offsets))
         return pd.DataFrame({"evaluated": experience, "id": self.curve.ids})
 
+    def represented(self) -> pd.DataFrame:
+        """What was measured of the features: n, evaluated, name, value."""
+        return frame([]) if self.representation is None else self.representation.table()
+
     def state_dict(self) -> dict[str, Any]:
-        """What the ledger counts."""
-        return {"samples": self.samples, "seconds": self.seconds}
+        """What the ledger counts, and what was measured of the features."""
+        further = {} if self.representation is None else {"representation": self.representation.state_dict()}
+        return {"samples": self.samples, "seconds": self.seconds, **further}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.samples, self.seconds = state["samples"], state["seconds"]
+        if self.representation is not None:
+            self.representation.load_state_dict(state["representation"])
+
+    @contextmanager
+    def _tapping(self, strategy: Strategy) -> Iterator[Tap]:
+        """Inside, in evaluation mode, the features of the strategy's model can be had."""
+        model: torch.nn.Module = strategy.model  # type: ignore[attr-defined]
+        with isolated(*modules(strategy), model), Tap(model) as tap:
+            yield tap
+
+    def _represent(self, strategy: Strategy, n: int, count: int) -> None:
+        """Measure the features of the first `count` experiences, in a forward of its own over the curve's samples."""
+        assert self.representation is not None
+        stop = int(self.curve.offsets[count])
+        with self._tapping(strategy) as tap:
+            self.curve.pass_by(tap, stop, self._chunk)
+            self.representation.take(n, self.curve.features(tap, stop), self.curve.offsets[: count + 1])
 
     def _rows(
-        self, correct: npt.NDArray[np.bool_], probe: Probe, count: int, n: int, trained: int, subset: str, start: float | None
+        self, found: Mapping[str, Bools], probe: Probe, count: int, n: int, trained: int, subset: str, start: float | None
     ) -> list[Row]:
-        hits = np.add.reduceat(correct, probe.offsets[:count], dtype=np.int64)
+        samples, seconds = len(found[""]), 0.0
         totals = np.diff(probe.offsets[: count + 1])
-        seconds = 0.0
         if start is not None:
             seconds = time.perf_counter() - start
             self.seconds += seconds
-            self.samples += len(correct)
+            self.samples += samples
         rows = []
-        for k, (hit, total) in enumerate(zip(hits.tolist(), totals.tolist(), strict=True)):
-            bits = b""
-            if self.bits:
-                bits = np.packbits(correct[probe.offsets[k] : probe.offsets[k + 1]]).tobytes()
-            rows.append(Row(n, trained, k, hit, total, subset, seconds * total / len(correct), bits))
+        for head, correct in found.items():
+            hits = np.add.reduceat(correct, probe.offsets[:count], dtype=np.int64)
+            for k, (hit, total) in enumerate(zip(hits.tolist(), totals.tolist(), strict=True)):
+                bits = b""
+                if self.bits:
+                    bits = np.packbits(correct[probe.offsets[k] : probe.offsets[k + 1]]).tobytes()
+                rows.append(Row(n, trained, k, hit, total, subset, seconds * total / samples, bits, head))
+            seconds = 0.0
         return rows
 
-    def _classes(self, correct: npt.NDArray[np.bool_], n: int) -> list[ClassRow]:
+    def _classes(self, correct: Bools, n: int, head: str) -> list[ClassRow]:
         width = int(self._labels.max()) + 1
         found = np.bincount(self._keys, weights=correct, minlength=(len(self.full.offsets) - 1) * width)
         seen = np.bincount(self._keys, minlength=len(found))
-        return [ClassRow(n, int(c // width), int(c % width), int(found[c]), int(seen[c])) for c in np.flatnonzero(seen)]
+        return [ClassRow(n, int(c // width), int(c % width), int(found[c]), int(seen[c]), head) for c in np.flatnonzero(seen)]
 
     @cached_property
     def _labels(self) -> Ids:
@@ -228,24 +200,3 @@ class Evaluator:
 def modules(strategy: Strategy) -> list[torch.nn.Module]:
     """The modules whose modes an evaluation sets and restores: every attribute of the strategy that is a module."""
     return [value for value in vars(strategy).values() if isinstance(value, torch.nn.Module)]
-
-
-def _probe(source: Source, ids: Sequence[Ids], tasks: Sequence[int] | None, device: torch.device) -> Probe:
-    offsets = np.cumsum([0, *(len(i) for i in ids)])
-    task = None
-    if tasks is not None:
-        task = torch.from_numpy(np.repeat(np.asarray(tasks, dtype=np.int64), np.diff(offsets))).to(device)
-    return Probe(source, np.concatenate(ids), offsets, task, device)
-
-
-def _stratified(y: Ids, size: int, draw: np.random.Generator) -> Ids:
-    """Positions (<= size,) of a random subset in which every class keeps its share, by largest remainders; ascending."""
-    if size == 0 or size >= len(y):
-        return np.arange(len(y))
-    labels, counts = np.unique(y, return_counts=True)
-    exact = counts * (size / len(y))
-    quota = np.floor(exact).astype(np.int64)
-    most = np.argsort(quota - exact, kind="stable")[: size - quota.sum()]
-    quota[most] += 1
-    chosen = [draw.permutation(np.flatnonzero(y == label))[:q] for label, q in zip(labels, quota, strict=True)]
-    return np.sort(np.concatenate(chosen))

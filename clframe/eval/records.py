@@ -33,6 +33,7 @@ class Row(NamedTuple):
         subset: "full" (the whole test set) or "curve" (the subset drawn once per run).
         seconds: this row's share of the time that the measurement took.
         bits: per-sample correctness, packed (`numpy.packbits`), in the order of the test ids; empty where not asked for.
+        head: the evaluation head that was measured; "" is the strategy's answer.
     """
 
     n: int
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     subset: str
     seconds: float
     bits: bytes = b""
+    head: str = ""
 
 
 class ClassRow(NamedTuple):
@@ -53,6 +55,35 @@ class ClassRow(NamedTuple):
     label: int
     correct: int
     total: int
+    head: str = ""
+
+
+class _Table:
+    """The rows of one head."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.classes: list[ClassRow] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows, as tensors."""
+        return {
+            "rows": _ints([(*r[:5], SUBSETS.index(r.subset), len(r.bits)) for r in self.rows], 7),
+            "seconds": torch.tensor([r.seconds for r in self.rows], dtype=torch.float64),
+            "bits": torch.from_numpy(np.frombuffer(b"".join(r.bits for r in self.rows), dtype=np.uint8).copy()),
+            "classes": _ints([r[:5] for r in self.classes], 5),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], head: str) -> None:
+        """Put back what `state_dict` returned."""
+        bits, start = state["bits"].numpy().tobytes(), 0
+        self.rows = []
+        for counts, seconds in zip(state["rows"].tolist(), state["seconds"].tolist(), strict=True):
+            n, trained, evaluated, correct, total, subset, length = counts
+            packed = bits[start : start + length]
+            self.rows.append(Row(n, trained, evaluated, correct, total, SUBSETS[subset], seconds, packed, head))
+            start += length
+        self.classes = [ClassRow(*r)._replace(head=head) for r in state["classes"].tolist()]
 
 
 class Records:
@@ -71,8 +102,7 @@ class Records:
 
     def __init__(self, run: str, seed: int) -> None:
         self.run, self.seed = run, seed
-        self._rows: list[Row] = []
-        self._classes: list[ClassRow] = []
+        self._tables = {"": _Table()}
         self._terms: list[tuple[int, str, float]] = []
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
 
@@ -87,9 +117,11 @@ class Records:
             self.flush()
 
     def eval(self, rows: Iterable[Row], classes: Iterable[ClassRow] = ()) -> None:
-        """Append measurements."""
-        self._rows.extend(rows)
-        self._classes.extend(classes)
+        """Append measurements, those of each head to its own table."""
+        for row in rows:
+            self._table(row.head).rows.append(row)
+        for count in classes:
+            self._table(count.head).classes.append(count)
 
     def flush(self) -> None:
         """Read the pending loss terms from the device and check that they are finite."""
@@ -110,22 +142,34 @@ class Records:
                     )
                 self._terms.append((n, name, value))
 
-    def rows(self) -> pd.DataFrame:
-        """The record table: run, seed, n, trained, evaluated, correct, total, subset, seconds, bits."""
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads that were measured beside the answer."""
+        return tuple(head for head in self._tables if head)
+
+    def rows(self, head: str = "") -> pd.DataFrame:
+        """The record table of the answer, or of a head: run, seed, n, trained, evaluated, correct, total, subset, seconds, bits."""
         import pandas as pd
 
-        frame = pd.DataFrame(self._rows, columns=list(Row._fields)).astype(
-            {"n": "int64", "trained": "int64", "evaluated": "int64", "correct": "int64", "total": "int64", "seconds": "float64"}
-        )
+        types = {**dict.fromkeys(("n", "trained", "evaluated", "correct", "total"), "int64"), "seconds": "float64"}
+        frame = pd.DataFrame(self._tables[head].rows, columns=list(Row._fields)).drop(columns="head").astype(types)
         frame.insert(0, "run", self.run)
         frame.insert(1, "seed", self.seed)
         return frame
 
-    def classes(self) -> pd.DataFrame:
-        """Per-class counts at n = 0 and at boundaries: n, evaluated, label, correct, total."""
+    def classes(self, head: str = "") -> pd.DataFrame:
+        """Per-class counts at n = 0 and at boundaries, of the answer or of a head: n, evaluated, label, correct, total."""
         import pandas as pd
 
-        return pd.DataFrame(self._classes, columns=list(ClassRow._fields)).astype("int64")
+        return pd.DataFrame(self._tables[head].classes, columns=list(ClassRow._fields)).drop(columns="head").astype("int64")
+
+    def head_rows(self) -> pd.DataFrame | None:
+        """`rows` of all heads beside the answer, with a column head; None where there are none."""
+        return _stacked({head: self.rows(head) for head in self.heads})
+
+    def head_classes(self) -> pd.DataFrame | None:
+        """`classes` of all heads beside the answer, with a column head; None where there are none."""
+        return _stacked({head: self.classes(head) for head in self.heads})
 
     def terms(self) -> pd.DataFrame:
         """Loss terms of every update: n, term, value."""
@@ -140,10 +184,8 @@ class Records:
         names = sorted({t[1] for t in self._terms})
         code = {name: i for i, name in enumerate(names)}
         return {
-            "rows": _ints([(*r[:5], SUBSETS.index(r.subset), len(r.bits)) for r in self._rows], 7),
-            "seconds": torch.tensor([r.seconds for r in self._rows], dtype=torch.float64),
-            "bits": torch.from_numpy(np.frombuffer(b"".join(r.bits for r in self._rows), dtype=np.uint8).copy()),
-            "classes": _ints(self._classes, 5),
+            **self._tables[""].state_dict(),
+            "heads": {head: self._tables[head].state_dict() for head in self.heads},
             "term_names": names,
             "terms": _ints([(n, code[name]) for n, name, _ in self._terms], 2),
             "values": torch.tensor([v for _, _, v in self._terms], dtype=torch.float64),
@@ -151,19 +193,23 @@ class Records:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned."""
-        bits, start = state["bits"].numpy().tobytes(), 0
-        self._rows = []
-        for counts, seconds in zip(state["rows"].tolist(), state["seconds"].tolist(), strict=True):
-            n, trained, evaluated, correct, total, subset, length = counts
-            row = Row(n, trained, evaluated, correct, total, SUBSETS[subset], seconds, bits[start : start + length])
-            self._rows.append(row)
-            start += length
-        self._classes = [ClassRow(*r) for r in state["classes"].tolist()]
+        self._tables = {"": _Table()}
+        for head, table in {"": state, **state.get("heads", {})}.items():
+            self._table(head).load_state_dict(table, head)
         names = state["term_names"]
         self._terms = [(n, names[c], v) for (n, c), v in zip(state["terms"].tolist(), state["values"].tolist(), strict=True)]
         self._pending = []
+
+    def _table(self, head: str) -> _Table:
+        return self._tables.setdefault(head, _Table())
 
 
 def _ints(rows: Iterable[tuple[int, ...]], width: int) -> Tensor:
     table: Ids = np.asarray(list(rows), dtype=np.int64).reshape(-1, width)
     return torch.from_numpy(table)
+
+
+def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame | None:
+    import pandas as pd
+
+    return pd.concat([table.assign(head=head) for head, table in tables.items()], ignore_index=True) if tables else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from clframe.errors import unknown_name
 from clframe.eval.budget import Budget
 from clframe.eval.metrics import Curves, Metrics
+from clframe.eval.representation import frame
 from clframe.eval.statistics import Summary, summarise
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Result:
         environment: versions and machine.
         finished: whether the stream was walked to its end.
         path: the run directory, or None.
+        head_rows, head_classes: the same tables of the heads measured beside the answer, with a column head; None without any.
+        representation: measures of the features, where they were asked for: n, evaluated (-1: all experiences begun,
+            together), name ("rankme_eigen", "rankme_singular", "alpha_req"), value (NaN where it is not defined).
 
     Example:
         >>> import clframe
@@ -58,6 +62,9 @@ class Result:
     environment: Mapping[str, Any] = field(repr=False)
     finished: bool = True
     path: Path | None = None
+    head_rows: pd.DataFrame | None = field(default=None, repr=False)
+    head_classes: pd.DataFrame | None = field(default=None, repr=False)
+    representation: pd.DataFrame = field(default_factory=lambda: frame([]), repr=False)
 
     @cached_property
     def curves(self) -> Curves:
@@ -78,6 +85,22 @@ class Result:
     def metrics(self) -> Metrics:
         """Every headline metric by name; None where it is not defined."""
         return Metrics.from_curves(self.curves)
+
+    @cached_property
+    def heads(self) -> Mapping[str, Result]:
+        """What each head measured beside the answer, as a run of its own: `result.heads["linear"].metrics`, `.curves`, `.rows`.
+
+        Named after strategy and head, as in "er+nmc-head [nmc-head]"; everything but the measurements is the run's own.
+        """
+        if self.head_rows is None or self.head_classes is None:
+            return {}
+        found: dict[str, Result] = {}
+        for name in self.head_rows["head"].unique():
+            rows, classes = (t[t["head"] == name].drop(columns="head") for t in (self.head_rows, self.head_classes))
+            rows, classes = rows.reset_index(drop=True), classes.reset_index(drop=True)
+            own = {"rows": rows, "classes": classes, "head_rows": None, "head_classes": None, "representation": frame([])}
+            found[name] = replace(self, strategy=f"{self.strategy} [{name}]", **own)
+        return found
 
     def figure(self) -> Figure:
         """Accuracy of every experience after every measured update, boundaries drawn."""
@@ -144,6 +167,15 @@ class Results(Sequence[Result]):
             if name is not None and name not in known:
                 raise unknown_name(kind, name, known)
         return Results([r for r in self if strategy in (None, r.strategy) and scenario in (None, r.scenario)])
+
+    @property
+    def heads(self) -> Results:
+        """The runs that measured heads beside their answer, each followed by its heads as runs of their own.
+
+        So `results.heads.table()` sets answers and heads side by side, and `results.heads.summary("er+nmc-head [nmc-head]",
+        "acc")` is one head over seeds.
+        """
+        return Results([x for r in self if r.heads for x in (r, *r.heads.values())])
 
     def summary(self, strategy: str, metric: str, scenario: str | None = None) -> Summary:
         """Mean, standard deviation and interval of one metric over the seeds."""

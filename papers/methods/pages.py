@@ -209,7 +209,8 @@ def table(here: pd.DataFrame) -> str:
 def pages() -> dict[Path, str]:
     """Every page by its path."""
     results = pd.read_csv(HERE / "results.csv")
-    costs = {row["method"]: row for row in json.loads((HERE / "costs.json").read_text())["methods"]}
+    measured = HERE / "costs.json"
+    costs = {row["method"]: row for row in json.loads(measured.read_text())["methods"]} if measured.exists() else {}
     made = {PAGES / f"{name}.md": page(name, results, costs) for name in STRATEGIES.table}
     return {**made, PAGES / "README.md": index(results, costs)}
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import clframe
-from clframe.eval.evaluator import Evaluator, _stratified
+from clframe.eval.evaluator import Evaluator
 from clframe.eval.plan import Boundaries, Dense, Every, LogSpaced, plan
+from clframe.eval.probe import stratified
 from clframe.types import Batch, Step, Train
 
 
@@ -89,7 +90,7 @@ def test_overlapping_tests_keep_their_own_counts() -> None:
 @pytest.mark.parametrize("size", [1, 7, 50, 99])
 def test_the_subset_keeps_the_share_of_every_class(size: int) -> None:
     y = np.repeat([0, 1, 2], [70, 20, 10])
-    chosen = _stratified(y, size, np.random.default_rng(0))
+    chosen = stratified(y, size, np.random.default_rng(0))
     assert len(chosen) == len(set(chosen.tolist())) == size
     assert (np.diff(chosen) > 0).all()
     assert abs(np.bincount(y[chosen], minlength=3) - np.array([70, 20, 10]) * size / 100).max() < 1

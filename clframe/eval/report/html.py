@@ -17,6 +17,7 @@ from clframe.eval.metrics import METRICS
 from clframe.eval.report import budgets, plots, style, tables, words
 from clframe.eval.report import format as fmt
 from clframe.eval.report.classes import class_table
+from clframe.eval.report.further import DRAWN, representation_figure, with_heads
 from clframe.eval.report.series import Track, centre, track
 from clframe.eval.result import Results
 
@@ -76,7 +77,7 @@ def render(results: Results) -> str:
     dark: dict[str, str] = {}
     for count in range(1, most + 1):
         dark |= style.dark_colours(count)
-    order = results.strategies
+    order = with_heads(results.strategies, results)
     sections = [section(results.of(scenario=s), f"s{i}", order, dark) for i, s in enumerate(results.scenarios)]
     return _template().render(
         title=_title(results),
@@ -89,6 +90,7 @@ def render(results: Results) -> str:
         seconds=fmt.seconds,
         number=fmt.number,
         headline=len(tables.HEADLINE),
+        keys=len(order),
         most_bands=plots.BANDS,
         environment=settings([dict(r.environment) for r in results], [r.strategy for r in results]),
     )
@@ -135,6 +137,8 @@ def section(results: Results, key: str, order: list[str], dark: dict[str, str]) 
         "budget_columns": budgets.COLUMNS,
         "equal": budgets.equal(results),
         "all_metrics": _all_metrics(results),
+        "heads": _heads(results.heads, key, chance, order, dark),
+        "representation": list(_representation(results, key, order, dark)),
         "classes": class_table(results),
         "spec": settings([dict(r.spec) for r in results], [r.strategy for r in results]),
     }
@@ -182,6 +186,26 @@ def _matrix(results: Results, key: str, position: int, dark: dict[str, str]) -> 
 def _all_metrics(results: Results) -> list[tuple[str, str, list[tables.Cell]]]:
     rows = tables.lines(results, list(METRICS))
     return [(tables.title(m), METRICS[m].description, [r.cells[m] for r in rows]) for m in METRICS]
+
+
+def _heads(results: Results, key: str, chance: float | None, order: list[str], dark: dict[str, str]) -> dict[str, Any] | None:
+    """Runs with heads, and the heads as runs of their own: their table, their curves, all their metrics."""
+    if not len(results):
+        return None
+    tracks = [track(tables.usable(results.of(s)), s) for s in results.strategies]
+    return {
+        "lines": tables.lines(results),
+        "footnote": tables.footnote(results, best="bold"),
+        "comparison": _comparison(tracks, f"{key}h", chance, order, dark),
+        "all_metrics": _all_metrics(results),
+    }
+
+
+def _representation(results: Results, key: str, order: list[str], dark: dict[str, str]) -> Iterator[Picture]:
+    for measure, name in DRAWN.items():
+        fig = representation_figure(results, measure, order)
+        if fig is not None:
+            yield _picture(fig, f"{key}r{measure}", f"{name} over updates", name, dark)
 
 
 def glossary() -> list[tuple[str, str, str]]:

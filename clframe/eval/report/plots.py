@@ -39,7 +39,7 @@ def curves_figure(result: Result | Results | Track, chance: float | None = None,
     curves = _as_track(result)
     fig = style.figure(width, 230)
     ax = style.axes(fig, top=24, right=24)
-    _update_axis(ax, curves)
+    update_axis(ax, curves)
     if curves.experiences > LINES:
         _curve_image(ax, curves)
         return fig
@@ -51,7 +51,7 @@ def curves_figure(result: Result | Results | Track, chance: float | None = None,
     ends: list[tuple[float, str, str]] = []
     for i, colour in enumerate(colours):
         values = np.where(curves.seen[:, i], curves.accuracy[:, :, i], np.nan)
-        last = _line(ax, curves.times, values, buckets, colour, "-")
+        last = line(ax, curves.times, values, buckets, colour, "-")
         if last is not None:
             ends.append((last, str(i), colour))
     style.end_labels(ax, ends)
@@ -73,13 +73,13 @@ def comparison_figure(
     names = style.short_names([t.strategy for t in tracks])
     fig = style.figure(width, 260 if narrow else 320)
     ax = style.axes(fig, right=12 + 6.2 * max(map(len, names)))
-    _update_axis(ax, max(tracks, key=lambda t: t.times[-1]))
+    update_axis(ax, max(tracks, key=lambda t: t.times[-1]))
     style.accuracy_axis(ax)
     _chance(ax, chance)
     ends: list[tuple[float, str, str]] = []
     for t, name in zip(tracks, names, strict=True):
         colour, dash = style.strategy_style((order or [t.strategy for t in tracks]).index(t.strategy))
-        last = _line(ax, t.times, t.over_seen, 120 if narrow else 220, colour, dash, band=len(tracks) <= BANDS)
+        last = line(ax, t.times, t.over_seen, 120 if narrow else 220, colour, dash, band=len(tracks) <= BANDS)
         if last is not None:
             ends.append((last, name, colour))
     style.end_labels(ax, ends)
@@ -117,7 +117,7 @@ def boundary_figure(
     ends: list[tuple[float, str, str]] = []
     for strategy, seen in windows.items():
         colour, dash = style.strategy_style((order or results.strategies).index(strategy))
-        last = _line(ax, seen.offsets, seen.accuracy, 80, colour, dash, band=len(windows) <= BANDS)
+        last = line(ax, seen.offsets, seen.accuracy, 80, colour, dash, band=len(windows) <= BANDS)
         if last is not None:
             fall = f"−{seen.depth:.2f}" if seen.depth >= 0.005 else "0"
             ends.append((last, f"{names[strategy]} {fall}", colour))
@@ -194,7 +194,7 @@ def _as_track(result: Result | Results | Track) -> Track:
     return track(results, results.strategies[0])
 
 
-def _line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: style.Dash, band: bool = True) -> float | None:
+def line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: style.Dash, band: bool = True) -> float | None:
     """Draw the mean over seeds (S, T) and, if wanted, the band from the lowest to the highest seed; return the last mean."""
     mean = centre(values)
     kept = thin(x, mean, buckets)
@@ -210,7 +210,7 @@ def _line(ax: Axes, x: Floats, values: Floats, buckets: int, colour: str, dash: 
     return float(mean[kept[-1]])
 
 
-def _update_axis(ax: Axes, curves: Track) -> None:
+def update_axis(ax: Axes, curves: Track) -> None:
     """The x axis in updates, with a line at every boundary."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 

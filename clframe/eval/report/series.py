@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clframe.eval.metrics import Curves
+from clframe.eval.representation import ALL
 from clframe.eval.result import Results
 
 Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,30 @@ class Track:
 def track(results: Results, strategy: str) -> Track:
     """The runs of one strategy in one scenario, on a common axis."""
     curves = [r.curves for r in results.of(strategy)]
+    return _joined(strategy, curves, [c.times for c in curves], [c.accuracy for c in curves])
+
+
+def representation_track(results: Results, strategy: str, measure: str) -> Track | None:
+    """One measure of the features of all experiences begun, as a `Track` of one column; None where no run has it."""
+    runs = [r for r in results.of(strategy) if len(r.representation)]
+    tables = [t[(t["evaluated"] == ALL) & (t["name"] == measure)] for t in (r.representation for r in runs)]
+    if not any(t["value"].notna().any() for t in tables):
+        return None
+    times, values = [t["n"].to_numpy() for t in tables], [t[["value"]].to_numpy(dtype=np.float64) for t in tables]
+    return _joined(strategy, [r.curves for r in runs], times, values)
+
+
+def _joined(strategy: str, curves: Sequence[Curves], times: Sequence[Times], values: Sequence[Floats]) -> Track:
+    """What each run measured when (T,), (T, N), on a common axis; the curves know the boundaries."""
     most = max(c.k for c in curves)
     reference = np.round(np.mean([c.ends for c in curves if c.k == most], axis=0, dtype=np.float64))
-    axes = [_stretch(c, reference) for c in curves]
-    times = np.unique(np.concatenate(axes))
-    accuracy = np.stack([_onto(times, axis, c.accuracy) for axis, c in zip(axes, curves, strict=True)])
-    return Track(strategy, times, accuracy, reference)
+    axes = [_stretch(t.astype(np.float64), c, reference) for t, c in zip(times, curves, strict=True)]
+    grid = np.unique(np.concatenate(axes))
+    return Track(strategy, grid, np.stack([_onto(grid, a, v) for a, v in zip(axes, values, strict=True)]), reference)
 
 
-def _stretch(curves: Curves, reference: Floats) -> Floats:
-    """The run's times, mapped so that its boundaries fall on the reference's."""
-    times = curves.times.astype(np.float64)
+def _stretch(times: Floats, curves: Curves, reference: Floats) -> Floats:
+    """A run's times, mapped so that its boundaries fall on the reference's."""
     if curves.k == 0 or np.array_equal(curves.ends, reference[: curves.k]):
         return times
     last = float(curves.ends[-1])

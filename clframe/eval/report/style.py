@@ -116,21 +116,22 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return result
 
 
-def end_labels(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+def end_labels(ax: Axes, ends: Sequence[tuple[float, str, str]], top: float = 1.0) -> None:
     """Names at the right ends of lines, moved apart, each tied to its line.
 
     Args:
-        ax: axes with accuracies from 0 to 1.
+        ax: axes with values from 0 to `top`, as accuracies from 0 to 1.
         ends: (last value, text, colour) of each line.
+        top: see ax.
     """
     width, height = ax.get_window_extent().width, ax.get_window_extent().height
     pixel = 72 / ax.figure.dpi
-    places = spread([round(y * 40) / 40 for y, _, _ in ends], gap=12 / (height * pixel), low=0.0, high=1.0)
+    places = spread([round(y / top * 40) / 40 for y, _, _ in ends], gap=12 / (height * pixel), low=0.0, high=1.0)
     for place, (y, text, colour) in zip(places, ends, strict=True):
         ax.annotate(
             text,
             (1, y),
-            xytext=(1 + 9 / (width * pixel), place),
+            xytext=(1 + 9 / (width * pixel), place * top),
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
             color=colour,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -177,28 +177,22 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
 
 
 def text(results: Results) -> Group:
-    """The headline table for a terminal (rich), one a scenario; it fits into 80 columns."""
+    """The headline table for a terminal (rich), one a scenario, and one of heads measured beside; it fits into 80 columns."""
     from rich.console import Group
 
-    tables = [_table(results.of(scenario=scenario), scenario) for scenario in results.scenarios]
-    tables[-1].caption = footnote(results)
+    tables = [_table(results.of(scenario=s), s) for s in results.scenarios]
+    tables += [_table(results.heads.of(scenario=s), f"{s}: evaluation heads") for s in results.heads.scenarios]
+    tables[-1].caption = footnote(Results([*results, *(head for r in results for head in r.heads.values())]))
     return Group(*tables)
 
 
-def _table(results: Results, scenario: str) -> Table:
+def _table(results: Results, name: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=scenario,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-        caption_justify="left",
-    )
+    left: Any = {"title_justify": "left", "caption_justify": "left"}
+    table = Table(title=name, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, **left)
     table.add_column("strategy", overflow="fold", min_width=8)
     for metric in HEADLINE:
         heading = "FORG ↓" if metric.startswith("forgetting") else title(metric)

@@ -1,0 +1,123 @@
+"""A study of a paper: groups of runs, the quantities that are taken from them, a figure, and at what scale."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clframe.errors import unknown_name
+from clframe.eval.result import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+SCALES = ("default", "full")
+
+Runs = Mapping[str, Results]
+"""Finished runs by the name of their group."""
+
+BySeed = dict[int, float | None]
+"""A quantity of each seed; None where it is not defined."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in scenario, strategy and seed only: one call of `clframe.compare`.
+
+    Attributes:
+        name: short name, part of the keys of the quantities.
+        scenarios: scenarios in words.
+        strategies: strategies in words.
+        options: options of `clframe.run`, the same for all.
+        seeds: how many seeds, from 0.
+    """
+
+    name: str
+    scenarios: tuple[str, ...]
+    strategies: tuple[str, ...]
+    options: Mapping[str, Any]
+    seeds: int = 5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A choice of options on the validation split, before and apart from the runs that are reported.
+
+    Attributes:
+        scenario: scenario in words, with a validation split.
+        strategy: strategy in words, with a field {name} for each of `in_strategy`.
+        options: fixed options of `clframe.run`.
+        choices: values by name; names that are not in `in_strategy` are options of `clframe.run`.
+        in_strategy: names that are filled into the strategy.
+        seeds: seeds of these trials, none of which is reported.
+    """
+
+    scenario: str
+    strategy: str
+    options: Mapping[str, Any]
+    choices: Mapping[str, Sequence[float | int]]
+    in_strategy: tuple[str, ...]
+    seeds: tuple[int, ...] = (100, 101)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One folder of papers/.
+
+    Attributes:
+        name: name of the folder.
+        title: what was run again.
+        scales: what each scale is, in a sentence.
+        groups: the groups of runs at a scale.
+        quantities: key -> value by seed, from the finished runs.
+        figure: the figure of the finished runs.
+        grid: how the options were chosen, where they were.
+        chosen: what was taken from the grid: (values that were held fixed, the best options among those).
+    """
+
+    name: str
+    title: str
+    scales: Mapping[str, str]
+    groups: Callable[[str], Sequence[Group]]
+    quantities: Callable[[Runs], Mapping[str, BySeed]]
+    figure: Callable[[Runs], Figure]
+    grid: Grid | None = None
+    chosen: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where NOTES.md, expected.json and obtained.json lie."""
+        return HERE / self.name
+
+    def obtained(self, scale: str) -> Path:
+        """The file that the runs of a scale write."""
+        return self.folder / f"obtained{_suffix(scale)}.json"
+
+    def picture(self, scale: str) -> Path:
+        """The figure of a scale."""
+        return self.folder / f"task1{_suffix(scale)}.png"
+
+
+def names() -> list[str]:
+    """Every study, in alphabetical order."""
+    return sorted(p.parent.name for p in HERE.glob("*/study.py"))
+
+
+def load(name: str) -> Study:
+    """A study by the name of its folder.
+
+    Raises:
+        OptionError: an unknown name, with the nearest ones.
+    """
+    if name not in names():
+        raise unknown_name("paper", name, names())
+    study: Study = importlib.import_module(f"papers.{name}.study").STUDY
+    return study
+
+
+def _suffix(scale: str) -> str:
+    return "" if scale == "default" else f"-{scale}"
