@@ -70,7 +70,7 @@ def ewc() -> Any:
 
 
 def si() -> Any:
-    """Release 0.6.0 keeps views of the model's weights on a CPU, so that nothing ever seems to move; it does all its work for that."""
+    """Release 0.6.0 keeps views of the model's weights on a CPU, so that nothing ever seems to move; it works all the same."""
     from avalanche.training.plugins import SynapticIntelligencePlugin
 
     return SynapticIntelligencePlugin(si_lambda=1.0)
@@ -116,10 +116,10 @@ def online(setting: Setting, floor: float) -> Row:
     plugin = ReplayPlugin(mem_size=SIZE, storage_policy=ReservoirSamplingBuffer(SIZE))
     theirs = naive(plain, 10, plugins=[plugin])
     made = fastest(setting, tensors, list(stream.segments), list(stream.tests))
-    experiences = iter(split_online_stream(repeated(made.train_stream), experience_size=10))
+    experiences = (one for each in repeated(made.train_stream) for one in split_online_stream([each], experience_size=10))
 
     def avalanche(n: int) -> None:
-        theirs.train(islice(experiences, n))
+        theirs.train(list(islice(experiences, n)))
 
     avalanche(PAST * UPDATES)
     pair = alternate(ours, avalanche, BLOCK, setting.blocks)
@@ -144,7 +144,7 @@ def experienced(stream: Stream, learner: Learner, past: int) -> Advance:
 
 
 def within(strategy: Any, experience: Any, ours: Advance, blocks: int) -> Pair:
-    """Train Avalanche's strategy on the experience, and take turns with it in its first epoch, after all that comes before an epoch."""
+    """Train Avalanche's strategy on the experience, and take turns with it in its first epoch, after what comes before it."""
     from avalanche.core import SupervisedPlugin
 
     found: list[Pair] = []

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             elif study.grid is None:
                 print(f"{study.name}: nothing is tuned", file=sys.stderr)
             else:
-                tuning.tune(study, data_dir=given.data_dir, jobs=given.jobs)
+                tuning.tune(study, data_dir=given.data_dir, out=given.out, jobs=given.jobs)
     except ClframeError as error:
         print(f"python -m papers: {error}", file=sys.stderr)
         return 2

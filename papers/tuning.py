@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import clframe
@@ -17,15 +18,19 @@ from papers.study import Grid, Study
 FILE = "tuning.json"
 
 
-def tune(study: Study, *, data_dir: str | None, jobs: int) -> dict[str, Any]:
-    """Make every trial of the grid and write tuning.json. Settings are changed by a person; a test compares them with it."""
+def tune(study: Study, *, data_dir: str | None, out: Path, jobs: int) -> dict[str, Any]:
+    """Make every trial of the grid and write tuning.json. Settings are changed by a person; a test compares them with it.
+
+    Trials have run directories, OUT/STUDY/tuning/OPTIONS/seed-N, so that a stopped grid goes on where it was.
+    """
     assert study.grid is not None
     grid = study.grid
     choices = [dict(zip(grid.choices, values, strict=True)) for values in itertools.product(*grid.choices.values())]
-    work = [(grid, choice, seed, data_dir) for choice in choices for seed in grid.seeds]
+    place = out / study.name / "tuning"
+    work = [(grid, choice, seed, data_dir, place) for choice in choices for seed in grid.seeds]
     values: list[float | None] = []
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for (_, choice, seed, _), value in zip(work, pool.map(_trial, work), strict=True):
+        for (_, choice, seed, *_), value in zip(work, pool.map(_trial, work), strict=True):
             values.append(value)
             print(f"  {len(values)} of {len(work)}: {choice}, seed {seed}: {value}", file=sys.stderr, flush=True)
     found = table(grid, choices, values)
@@ -58,16 +63,17 @@ def best(found: Mapping[str, Any], **fixed: float) -> dict[str, Any]:
     return next(fits)
 
 
-def _trial(work: tuple[Grid, dict[str, Any], int, str | None]) -> float | None:
+def _trial(work: tuple[Grid, dict[str, Any], int, str | None, Path]) -> float | None:
     """ACC in percent of one trial; None where it diverged."""
     from clframe.scenarios.catalog import build
 
-    grid, choice, seed, data_dir = work
+    grid, choice, seed, data_dir, place = work
+    out = place / ",".join(f"{k}={v}" for k, v in choice.items()) / f"seed-{seed}"
     stream = build(grid.scenario, seed=seed, data_dir=data_dir).on_validation()
     strategy = grid.strategy.format(**{k: choice[k] for k in grid.in_strategy})
     options = {**grid.options, **{k: v for k, v in choice.items() if k not in grid.in_strategy}}
     try:
-        result = clframe.run(stream, strategy, seed=seed, evaluate="boundaries", **options)
+        result = clframe.run(stream, strategy, seed=seed, evaluate="boundaries", out=out, **options)
     except RunError:
         return None
     return None if result.metrics.acc is None else round(100 * result.metrics.acc, 2)

@@ -25,7 +25,7 @@ ALLOWED = {
     "scenarios": {"errors", "types", "seeding", "registry", "data"},
     "models": {"errors", "types", "seeding", "locate"},
     "selection": {"errors", "types", "seeding"},
-    "strategies": {"errors", "types", "seeding", "registry", "models", "selection"},
+    "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection"},
     "eval": {"errors", "types", "seeding", "registry"},
 }
 

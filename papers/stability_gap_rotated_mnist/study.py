@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clframe.eval.result import Results
 from papers import figures
 from papers.measures import difference, each, metric, task1_deepest, task1_forgetting
-from papers.study import BySeed, Grid, Group, Runs, Study
+from papers.study import BySeed, Group, Runs, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,6 @@ METRICS = {"acc": "acc", "forg": "forgetting_first_last", "min_acc": "min_acc", 
 SGD: dict[str, Any] = {"model": "mlp", "optimizer": "sgd", "momentum": 0.9, "reset_optimizer": True, "batch_size": 256}
 RELEASED = {"lr": 0.01, "new_share": 0.3}
 """From the released configuration of Split-MNIST."""
-TUNED = {"lr": 0.1, "new_share": 0.5}
-"""The best of the grid in tuning.json."""
 SCALED: dict[str, dict[str, Any]] = {
     "default": {"epochs": 1, "evaluate": "dense(first=50,every=5)"},
     "full": {"epochs": 10, "evaluate": "every"},
@@ -37,25 +35,19 @@ def scenario(step: int) -> str:
 
 
 def groups(scale: str) -> list[Group]:
-    """ER on the four streams, with the released setting and with a tuned one."""
-    declared = {"tuning": "lr and new_share on the validation split of steps of 60 degrees, seeds 100 and 101", "tuning_trials": 30}
+    """ER on the four streams, with the released setting."""
     streams, options = tuple(map(scenario, STEPS)), {**SGD, **SCALED[scale]}
-    return [
-        Group("released", streams, (er(RELEASED["new_share"]),), {**options, "lr": RELEASED["lr"]}),
-        Group("tuned", streams, (er(TUNED["new_share"]),), {**options, "lr": TUNED["lr"], **declared}),
-    ]
+    return [Group("rotated", streams, (er(RELEASED["new_share"]),), {**options, "lr": RELEASED["lr"]})]
 
 
 def quantities(runs: Runs) -> dict[str, BySeed]:
-    """Metrics at each step, and how they change from one to another: both settings, and the first after three tasks."""
-    found = {**_trend(runs["released"]), **_trend(runs["tuned"], "tuned/")}
-    found |= _trend(runs["released"], "three/", tasks=3)
+    """Metrics at each step, and how they change from one to another: after all tasks, and after three."""
+    results = runs["rotated"]
+    found = {**_trend(results), **_trend(results, "three/", tasks=3)}
     for step in STEPS:
-        for name, results in runs.items():
-            of = results.of(scenario=scenario(step))
-            prefix = "" if name == "released" else f"{name}/"
-            found[f"{prefix}{step}/task1_forgetting"] = each(of, lambda r: task1_forgetting(r.curves))
-            found[f"{prefix}{step}/task1_deepest"] = each(of, lambda r: task1_deepest(r.curves))
+        of = results.of(scenario=scenario(step))
+        found[f"{step}/task1_forgetting"] = each(of, lambda r: task1_forgetting(r.curves))
+        found[f"{step}/task1_deepest"] = each(of, lambda r: task1_deepest(r.curves))
     return found
 
 
@@ -101,12 +93,4 @@ STUDY = Study(
     groups=groups,
     quantities=quantities,
     figure=figure,
-    grid=Grid(
-        scenario=f"rotated-mnist(step=60,experiences={TASKS},validation=0.1)",
-        strategy=er("{new_share}"),
-        options=SGD,
-        choices={"lr": (0.1, 0.01, 0.001), "new_share": (0.9, 0.7, 0.5, 0.3, 0.1)},
-        in_strategy=("new_share",),
-    ),
-    chosen=(({}, TUNED),),
 )

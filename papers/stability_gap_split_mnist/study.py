@@ -32,8 +32,6 @@ CHOSEN = {"batch_size": 10, "lr": 0.01, "new_share": 0.3}
 """The best of the grid in tuning.json."""
 CHOSEN_256 = {"batch_size": 256, "lr": 0.1, "new_share": 0.1}
 """The best of the grid with the batch size of the released code."""
-AFTER = {"batch_size": 256, "lr": 0.1, "new_share": 0.3}
-"""Nearly the best with batches of 256; run after the results of the others were known, and not a check."""
 OTHERS = ("finetune", "lwf", "ewc")
 DENSE = "dense(first=100,every=5)"
 """When runs of thousands of updates are measured at the default scale."""
@@ -58,7 +56,6 @@ def groups(scale: str) -> list[Group]:
         Group("online", (ONCE,), (er(CHOSEN["new_share"]),), _options(CHOSEN, scale, many=True, **tuned)),
         Group("batch-256", (ONCE,), (er(CHOSEN_256["new_share"]),), _options(CHOSEN_256, scale, **tuned)),
         Group("released", (ONCE,), (er(RELEASED["new_share"]), *OTHERS), _options(RELEASED, scale, **split)),
-        Group("after", (ONCE,), (er(AFTER["new_share"]),), _options(AFTER, scale, **tuned)),
         Group("ten-epochs", (TEN,), (er(RELEASED["new_share"]),), _options(RELEASED, scale, many=True, epochs=10)),
     ]
 
