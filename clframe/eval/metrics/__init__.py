@@ -36,6 +36,7 @@ from clframe.eval.metrics.per_class import (
     per_class_accuracy,
     worst_class_accuracy,
 )
+from clframe.eval.metrics.representation import alpha_req, rankme
 from clframe.eval.metrics.summary import METRICS, Metric, Metrics, compute
 from clframe.eval.metrics.transfer import bwt, bwt_all_rows, fwt, fwt_without_baseline
 from clframe.eval.metrics.window import wf, windowed, wp
@@ -53,6 +54,7 @@ __all__ = [
     "acc",
     "acc_curve",
     "acc_sample_mean",
+    "alpha_req",
     "amca",
     "amca_seen",
     "average_incremental_accuracy",
@@ -74,6 +76,7 @@ __all__ = [
     "mean_class_accuracy",
     "min_acc",
     "per_class_accuracy",
+    "rankme",
     "recovered_share",
     "recovery_table",
     "recovery_time_mean",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clframe.eval.report import plots, style
-from clframe.eval.report.series import representation_track
+from clframe.eval.report.series import representation_track, track
 from clframe.eval.report.tables import usable
 from clframe.eval.result import Results
 
@@ -20,6 +20,26 @@ DRAWN = {"rankme_eigen": "RankMe", "alpha_req": "alpha-ReQ"}
 def with_heads(order: Sequence[str], results: Results) -> list[str]:
     """The strategies of a report, then the heads that were measured beside their answers: each has a colour of its own."""
     return list(dict.fromkeys([*order, *results.heads.strategies]))
+
+
+def head_figures(results: Results, chance: float | None = None, order: Sequence[str] = ()) -> dict[str, Figure]:
+    """By strategy: mean accuracy over the experiences seen so far, one line for the answer and one for each head.
+
+    Args:
+        results: runs of one scenario.
+        chance: accuracy of guessing, drawn as a dotted line; None draws none.
+        order: all strategies and heads of the report, so that each has one colour throughout.
+    """
+    found: dict[str, Figure] = {}
+    order = order or with_heads(results.strategies, results)
+    for strategy in dict.fromkeys(r.strategy for r in results if r.heads):
+        runs = usable(results.of(strategy))
+        lines = {"answer": runs}
+        for head in dict.fromkeys(h for r in runs for h in r.heads):
+            lines[head] = Results([r.heads[head] for r in runs if head in r.heads])
+        tracks = [track(x, x.strategies[0]) for x in lines.values()]
+        found[strategy] = plots.comparison_figure(tracks, chance, order, labels=list(lines))
+    return found
 
 
 def representation_figure(results: Results, measure: str, order: Sequence[str] = (), width: float = style.WIDTH) -> Figure | None:

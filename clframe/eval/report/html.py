@@ -17,7 +17,7 @@ from clframe.eval.metrics import METRICS
 from clframe.eval.report import budgets, plots, style, tables, words
 from clframe.eval.report import format as fmt
 from clframe.eval.report.classes import class_table
-from clframe.eval.report.further import DRAWN, representation_figure, with_heads
+from clframe.eval.report.further import DRAWN, head_figures, representation_figure, with_heads
 from clframe.eval.report.series import Track, centre, track
 from clframe.eval.result import Results
 
@@ -137,7 +137,7 @@ def section(results: Results, key: str, order: list[str], dark: dict[str, str]) 
         "budget_columns": budgets.COLUMNS,
         "equal": budgets.equal(results),
         "all_metrics": _all_metrics(results),
-        "heads": _heads(results.heads, key, chance, order, dark),
+        "heads": _heads(results, key, chance, order, dark),
         "representation": list(_representation(results, key, order, dark)),
         "classes": class_table(results),
         "spec": settings([dict(r.spec) for r in results], [r.strategy for r in results]),
@@ -189,15 +189,18 @@ def _all_metrics(results: Results) -> list[tuple[str, str, list[tables.Cell]]]:
 
 
 def _heads(results: Results, key: str, chance: float | None, order: list[str], dark: dict[str, str]) -> dict[str, Any] | None:
-    """Runs with heads, and the heads as runs of their own: their table, their curves, all their metrics."""
-    if not len(results):
+    """The heads that were measured beside the answers: their table, their curves, all their metrics."""
+    both = results.heads
+    if not len(both):
         return None
-    tracks = [track(tables.usable(results.of(s)), s) for s in results.strategies]
+    figures = head_figures(results, chance, order)
     return {
-        "lines": tables.lines(results),
-        "footnote": tables.footnote(results, best="bold"),
-        "comparison": _comparison(tracks, f"{key}h", chance, order, dark),
-        "all_metrics": _all_metrics(results),
+        "lines": tables.lines(both),
+        "footnote": tables.footnote(both, best="bold"),
+        "curves": [
+            _picture(fig, f"{key}h{i}", f"Answer and heads of {name}", name, dark) for i, (name, fig) in enumerate(figures.items())
+        ],
+        "all_metrics": _all_metrics(both),
     }
 
 

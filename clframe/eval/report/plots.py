@@ -59,7 +59,11 @@ def curves_figure(result: Result | Results | Track, chance: float | None = None,
 
 
 def comparison_figure(
-    tracks: Sequence[Track], chance: float | None = None, order: Sequence[str] = (), width: float = style.WIDTH
+    tracks: Sequence[Track],
+    chance: float | None = None,
+    order: Sequence[str] = (),
+    width: float = style.WIDTH,
+    labels: Sequence[str] = (),
 ) -> Figure:
     """Mean accuracy over the experiences seen so far, after every measured update, all strategies.
 
@@ -68,9 +72,10 @@ def comparison_figure(
         chance: accuracy of guessing, drawn as a dotted line; None draws none.
         order: all strategies of the report, so that each has one colour throughout.
         width: width in pixels.
+        labels: what to write at the lines; the short names of the strategies by default.
     """
     narrow = width <= style.WIDTH
-    names = style.short_names([t.strategy for t in tracks])
+    names = list(labels) or style.short_names([t.strategy for t in tracks])
     fig = style.figure(width, 260 if narrow else 320)
     ax = style.axes(fig, right=12 + 6.2 * max(map(len, names)))
     update_axis(ax, max(tracks, key=lambda t: t.times[-1]))
