@@ -36,7 +36,7 @@ def row(setting: Setting, name: str) -> Row:
     written = WRITTEN.get(name, name)
     ours, theirs = updates(setting, written, name), updates(setting, "finetune", name)
     pair = alternate(ours, theirs, 20, setting.blocks)
-    return pair.at_most(f"update, {written}, batch {BATCH}", None, "finetune")
+    return pair.at_most(f"update, {name}{f' (as {written})' if written != name else ''}", None, "finetune")
 
 
 def updates(setting: Setting, written: str, name: str) -> Advance:

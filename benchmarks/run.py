@@ -26,17 +26,21 @@ from benchmarks import (
     bench_iteration,
     bench_memory,
     bench_methods,
+    bench_parts,
     bench_scenarios,
+    bench_training,
 )
 from benchmarks.measure import Row, seconds
 from benchmarks.setting import Setting, make_setting
 
 BENCHMARKS: dict[str, Any] = {
     "iteration": bench_iteration,
+    "parts": bench_parts,
     "evaluation": bench_evaluation,
     "avalanche": bench_avalanche,
-    "memory": bench_memory,
+    "training": bench_training,
     "methods": bench_methods,
+    "memory": bench_memory,
     "import": bench_import,
     "scenarios": bench_scenarios,
     "checkpoint": bench_checkpoint,

@@ -60,7 +60,7 @@ class ERACE(Replay):
     """
 
     name = "er-ace"
-    state = ("memory", "seen")  # type: ignore[assignment]  # more than Replay's
+    state = ("memory", "seen")
 
     def __init__(self, size: int = 500, memory: str = "reservoir", batch_size: int | None = None) -> None:
         super().__init__(size, memory, batch_size, new_share=0.5)

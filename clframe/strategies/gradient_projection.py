@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from clframe.models import Network
 
 EPS = 1e-7
-Fill = Literal["step", "experience"]
 
 
 class GradientProjection(Part):
@@ -97,40 +96,12 @@ def recalled_of(view: View) -> Batch:
     return Batch(batch.x[rows], batch.y[rows], batch.index[rows], weight, None if batch.task is None else batch.task[rows])
 
 
-@final
-class ReplayByExperience(Replay):
-    """ER whose loss is 1/k that of the new batch and 1 - 1/k that of the recalled one, in the k-th experience.
-
-    So every experience counts the same. In the first one nothing is recalled.
-
-    Args:
-        size, memory, batch_size, fill: see `Replay`.
-    """
-
-    requires = frozenset({"boundaries"})
-
-    def __init__(
-        self, size: int = 500, memory: str = "reservoir", batch_size: int | None = None, fill: Fill = "experience"
-    ) -> None:
-        super().__init__(size, memory, batch_size, fill=fill)
-
-    def begin(self, train: Train) -> None:
-        """The share of the new batch."""
-        super().begin(train)
-        assert train.experience is not None
-        self.new_share = 1.0 / (1 + train.experience) if train.experience else None
-
-    def recall(self, batch: Batch) -> Batch | None:
-        """Samples of the memory, from the second experience on."""
-        return None if self.new_share is None else super().recall(batch)
-
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        options = {"size": self.size, "memory": self.kind, "batch_size": self.batch_size, "fill": self.fill}
-        return {"part": "ReplayByExperience", "name": self.name, "options": options}
-
-
-def er_agem(size: int = 500, memory: str = "reservoir", batch_size: int | None = None, fill: Fill = "experience") -> Recipe:
+def er_agem(
+    size: int = 500,
+    memory: str = "reservoir",
+    batch_size: int | None = None,
+    fill: Literal["step", "experience"] = "experience",
+) -> Recipe:
     """ER + A-GEM: replay in which every experience counts the same, and `gradient-projection` on top of it.
 
         g = gradient of  1/k L_new + (1 - 1/k) L_recalled
@@ -162,4 +133,4 @@ def er_agem(size: int = 500, memory: str = "reservoir", batch_size: int | None =
         optimize, but also how", 2023 (ER + A-GEM).
     Differences: 1. The whole network is in evaluation mode for g_ref, dropout included; in their code only batch normalisation is.
     """
-    return Recipe((ReplayByExperience(size, memory, batch_size, fill), GradientProjection()))
+    return Recipe((Replay(size, memory, batch_size, "1/k", fill), GradientProjection()))

@@ -72,6 +72,7 @@ class Learner:
             part.bind(model, generator(seed, "part", part.name))
         self.requires = frozenset[str]().union(*(part.requires for part in self.parts))
         self._recalling, self._penalising, self._absorbing = map(self._having, ("recall", "penalty", "absorb"))
+        self._recalling.sort(key=lambda part: part.recalls != "view")  # views of the new batch come before the past
         self._criterion, self._projecting, self._constraining = map(self._only, ("criterion", "project", "constrain"))
         self._averaging, self._reading = self._only("network"), self._having("read")
         self._answering = next((p for p in self._reading if p.answers), None)
@@ -89,10 +90,10 @@ class Learner:
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """One iteration. Returns every term of the loss, and what the parts log, detached."""
-        union, groups = self._union(batch)
+        union, groups, views = self._union(batch)
         model, size = self.model, len(union)
         features = self._features(union.x, groups)
-        view = View(model, union, groups, features, model.head(features, union.task))
+        view = View(model, union, groups, features, model.head(features, union.task), views)
         terms = self._terms(view)
         loss = next(iter(terms.values())) if len(terms) == 1 else sum_in_name_order(terms)
         for parameter in self._parameters:
@@ -170,8 +171,8 @@ class Learner:
         """The composition, for the resolved spec."""
         return {"strategy": "Learner", "parts": [part.describe() for part in self.parts]}
 
-    def _union(self, batch: Batch) -> tuple[Batch, dict[str, slice]]:
-        stop = len(batch)
+    def _union(self, batch: Batch) -> tuple[Batch, dict[str, slice], int]:
+        stop, views = len(batch), 0
         batches, groups = [batch], {"new": slice(0, stop)}
         for part in self._recalling:
             found = part.recall(batch)
@@ -179,7 +180,8 @@ class Learner:
                 batches.append(found)
                 groups[part.name] = slice(stop, stop + size)
                 stop += size
-        return (union(batches) if len(batches) > 1 else batch), groups
+                views += size if part.recalls == "view" else 0
+        return (union(batches) if len(batches) > 1 else batch), groups, views
 
     def _features(self, x: Tensor, groups: dict[str, slice]) -> Tensor:
         """Features of the union; layers that keep statistics by group are told the sizes of the groups for this forward."""
@@ -205,7 +207,7 @@ class Learner:
 
     def _plasticity(self, view: View) -> list[Tensor]:
         """Gradient of the new batch's share of the classification loss; the graph is kept for the step itself."""
-        y, weight, new = view.batch.y, view.batch.weight, view.new
+        y, weight, new = view.batch.y, view.batch.weight, slice(0, view.recalled.start)
         if self._criterion is None:
             each = functional.cross_entropy(view.logits[new], y[new], reduction="none")
         else:

@@ -103,7 +103,7 @@ class MIR(Replay):
         self._log = {"rise": rise[chosen].mean(), "candidates": rise.mean()}
         return _rows(pool, chosen)
 
-    def absorb(self, view: View) -> Mapping[str, Tensor]:  # type: ignore[override]  # Replay logs nothing
+    def absorb(self, view: View) -> Mapping[str, Tensor]:
         """Offer the new samples to the memory; give the terms to log."""
         super().absorb(view)
         return self._log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
@@ -26,6 +26,7 @@ class View:
         groups: rows of the union by origin: "new", and the name of each part that recalled.
         features: backbone outputs (B, d).
         logits: scores (B, C).
+        views: rows after the new ones that are other views of them, of parts with `recalls = "view"`.
     """
 
     model: Network
@@ -33,6 +34,7 @@ class View:
     groups: Mapping[str, slice]
     features: Tensor
     logits: Tensor
+    views: int = 0
 
     @property
     def new(self) -> slice:
@@ -41,8 +43,8 @@ class View:
 
     @property
     def recalled(self) -> slice:
-        """Rows that parts recalled: all that follow the new ones."""
-        return slice(self.groups["new"].stop, len(self.batch))
+        """Rows of the past that parts recalled: all that follow the new ones and other views of them."""
+        return slice(self.groups["new"].stop + self.views, len(self.batch))
 
 
 class Part:
@@ -61,6 +63,7 @@ class Part:
         state: attributes that survive a stop: tensors, numbers, strings, lists of them, or objects with a `state_dict`.
         requires: what the scenario must reveal: "boundaries", "classes", "task_train", "task_test".
         partners: hooks that some other part of the Learner must bring, such as "recall".
+        recalls: what `recall` gives: samples of the "past", or another "view" of the new batch.
         answers: whether `read` answers `predict`; otherwise it is measured beside the linear head.
         grows: what its state grows with, besides the classes: some of "samples", "experiences"; a bounded one with neither.
         known_failures: conformance checks that it fails, with the reason.
@@ -80,6 +83,7 @@ class Part:
     state: tuple[str, ...] = ()
     requires: frozenset[str] = frozenset()
     partners: frozenset[str] = frozenset()
+    recalls: Literal["past", "view"] = "past"
     answers: bool = True
     grows: frozenset[str] = frozenset()
     known_failures: ClassVar[Mapping[str, str]] = {}

@@ -81,6 +81,7 @@ class PRD(Part):
     """
 
     name = "prd"
+    recalls = "view"
     state = ("prototypes", "projection", "steps", "teacher", "old_prototypes", "met")
     requires = frozenset({"boundaries", "classes"})
 

@@ -40,21 +40,24 @@ def quadratic(
 
 
 @torch.no_grad()
-def task_gradient(parameters: Sequence[Tensor], pull: list[Tensor]) -> list[Tensor]:
-    """The gradient of the step without that of `quadratic`: p.grad - pull.
+def descent(parameters: Sequence[Tensor], pull: list[Tensor]) -> list[Tensor]:
+    """Minus the gradient of the step without that of `quadratic`: pull - p.grad, in the memory of `pull`.
 
     Args:
         parameters: tensors with the step's gradient in `grad`; None counts as 0.
-        pull: what `quadratic` left in `keep`; where it is empty, the gradient itself is returned, not a copy.
+        pull: what `quadratic` left in `keep`, overwritten; where it is empty, it counts as 0.
 
     Example:
         >>> p, pull = torch.tensor([3.0], requires_grad=True), []
         >>> (4 * p + quadratic([p], [torch.tensor([1.0])], [torch.tensor([0.5])], keep=pull)).backward()
-        >>> p.grad, task_gradient([p], pull)
-        (tensor([5.]), [tensor([4.])])
+        >>> p.grad, descent([p], pull)
+        (tensor([5.]), [tensor([-4.])])
     """
     gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return list(torch._foreach_sub(gradient, pull)) if pull else gradient
+    if not pull:
+        return list(torch._foreach_neg(gradient))
+    torch._foreach_sub_(pull, gradient)
+    return list(pull)
 
 
 class _Quadratic(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -13,6 +14,8 @@ from clframe.strategies.part import Part, View
 from clframe.types import Batch, Train
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clframe.models import Network
 
 
@@ -27,8 +30,8 @@ class Replay(Part):
             ones), "ring" (the newest of each class), "greedy" (the first of each class) or "herding" (those whose mean is near
             the mean of their class).
         batch_size: samples to recall at each update; as many as the new batch by default.
-        new_share: share of the loss that the new batch gets once there is something to recall, in (0, 1);
-            by default every sample counts the same.
+        new_share: share of the loss that the new batch gets once there is something to recall, in (0, 1); or "1/k" in the k-th
+            experience, so that every experience counts the same. By default every sample does.
         fill: when samples enter the memory: after every "step", or at the end of an "experience", as herding always does.
 
     Raises:
@@ -43,35 +46,38 @@ class Replay(Part):
         >>> result.budget.state_bytes["er"] > 200 * 64
         True
 
-    Reference: Chaudhry et al., "On tiny episodic memories in continual learning", 2019. With `new_share`: De Lange et al. 2023.
+    Reference: Chaudhry et al., "On tiny episodic memories in continual learning", 2019. With `new_share`: De Lange et al. 2023;
+        with "1/k": Hess et al. 2023.
     Differences:
         1. The memory is filled after every update, so it holds samples of the experience in progress; De Lange et al. fill it at
            the end of an experience: fill="experience".
-        2. With `new_share`, the loss while the memory is empty is the plain cross-entropy; their code multiplies it by the share.
+        2. With `new_share` as a number, the loss while the memory is empty is the plain cross-entropy; their code multiplies it by
+           the share.
         3. The recalled samples are drawn without replacement, uniformly from the memory.
     """
 
     name = "er"
-    state = ("memory",)
+    state: tuple[str, ...] = ("memory",)
 
     def __init__(
         self,
         size: int = 500,
         memory: str = "reservoir",
         batch_size: int | None = None,
-        new_share: float | None = None,
+        new_share: float | Literal["1/k"] | None = None,
         fill: Literal["step", "experience"] = "step",
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise bad_option("batch_size", "a positive integer or None", batch_size, "Leave it out to recall as many as are new.")
-        if new_share is not None and not 0.0 < new_share < 1.0:
-            raise bad_option("new_share", "a share in (0, 1) or None", new_share, "Leave it out to count every sample the same.")
+        if new_share not in (None, "1/k") and not (isinstance(new_share, int | float) and 0.0 < new_share < 1.0):
+            rule = "a share in (0, 1), '1/k' or None"
+            raise bad_option("new_share", rule, new_share, "Leave it out to count every sample the same.")
         if fill not in ("step", "experience"):
             raise bad_option("fill", "'step' or 'experience'", fill, "Give fill='step'.")
         late = fill == "experience" or selection.memory(memory, size, torch.Generator()).settles
         self.size, self.kind, self.batch_size, self.new_share = size, memory, batch_size, new_share
         self.fill = "experience" if late else "step"
-        if late:
+        if late or new_share == "1/k":
             self.requires = frozenset({"boundaries"})
         self._sample_bytes = 0
 
@@ -85,24 +91,26 @@ class Replay(Part):
         """Recalled ids are fetched from the stream seen so far."""
         self._fetch = train.fetch
         self._sample_bytes = train.sample_bytes
+        self._share = 1.0 / (1 + (train.experience or 0)) if self.new_share == "1/k" else self.new_share
 
     def recall(self, batch: Batch) -> Batch | None:
         """Samples of the memory, weighted so that the new batch gets its share."""
-        if not self.memory.filled:
+        if not self.memory.filled or self._share == 1.0:
             return None
         recalled = self._fetch(self.memory.draw(self.batch_size or len(batch)))
-        if self.new_share is None:
+        if self._share is None:
             return recalled
         new = torch.ones(()) * len(batch) if batch.weight is None else batch.weight.sum()
         old = torch.ones_like(recalled.y, dtype=torch.float32) if recalled.weight is None else recalled.weight
-        weight = old * (new / old.sum() * (1 - self.new_share) / self.new_share)
+        weight = old * (new / old.sum() * (1 - self._share) / self._share)
         return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task)
 
-    def absorb(self, view: View) -> None:
+    def absorb(self, view: View) -> Mapping[str, Tensor] | None:
         """Offer the new samples to the memory."""
         if self.fill == "step":
             new = view.new
             self.memory.update(view.batch.index[new], view.batch.y[new])
+        return None
 
     def end(self, train: Train) -> None:
         """Offer the experience's samples to a memory that is filled at its end."""

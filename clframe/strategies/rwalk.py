@@ -9,7 +9,7 @@ import torch
 
 from clframe.errors import bad_option
 from clframe.strategies.part import Part, View
-from clframe.strategies.quadratic import quadratic, task_gradient
+from clframe.strategies.quadratic import descent, quadratic
 from clframe.types import Train
 
 if TYPE_CHECKING:
@@ -102,13 +102,13 @@ class RWalk(Part):
     @torch.no_grad()
     def absorb(self, view: View) -> None:
         """Follow the step: the moving average of the Fisher information, and how far the loss fell by each weight."""
-        gradient = task_gradient(self._parameters, self._pull)
+        descending = descent(self._parameters, self._pull)
         self._pull.clear()
         alpha = self.alpha if self.ready or self.updates else 1.0
         torch._foreach_mul_(self.fisher, 1 - alpha)
-        torch._foreach_addcmul_(self.fisher, gradient, gradient, value=alpha)
-        moved = torch._foreach_sub(self._parameters, self._before)
-        torch._foreach_addcmul_(self.fall, gradient, moved, value=-1.0)
+        torch._foreach_addcmul_(self.fisher, descending, descending, value=alpha)
+        torch._foreach_sub_(self._before, self._parameters)
+        torch._foreach_addcmul_(self.fall, descending, self._before, value=-1.0)
         self.updates += 1
         if self.updates % self.interval == 0:
             self._turn()

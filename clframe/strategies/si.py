@@ -9,7 +9,7 @@ import torch
 
 from clframe.errors import bad_option
 from clframe.strategies.part import Part, View
-from clframe.strategies.quadratic import quadratic, task_gradient
+from clframe.strategies.quadratic import descent, quadratic
 from clframe.types import Train
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class SI(Part):
     @torch.no_grad()
     def absorb(self, view: View) -> None:
         """Go on along the path."""
-        gradient = task_gradient(self._parameters, self._pull)
+        descending = descent(self._parameters, self._pull)
         self._pull.clear()
-        moved = torch._foreach_sub(self._parameters, self._before)
-        torch._foreach_addcmul_(self.path, gradient, moved, value=-1.0)
+        torch._foreach_sub_(self._before, self._parameters)
+        torch._foreach_addcmul_(self.path, descending, self._before, value=-1.0)
 
     @torch.no_grad()
     def end(self, train: Train) -> None:

@@ -86,7 +86,9 @@ class StrategySubject:
         if self.whole is not None:
             return []
         found = [part for made in self._products() for part in (made.parts if isinstance(made, Recipe) else (made,))]
-        alone = any("recall" in part.partners for part in found) and not any(overrides(part, "recall") for part in found)
+        alone = any("recall" in part.partners for part in found) and not any(
+            overrides(p, "recall") and p.recalls == "past" for p in found
+        )
         return [*found, Replay(size=SIZE)] if alone else found
 
     def build(self, setup: Setup) -> Strategy:

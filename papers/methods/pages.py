@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -49,7 +50,7 @@ SLOTS = {
 NOTICE = "<!-- Made by `python -m papers.methods.pages` from the docstring, the results and the costs; not to be edited. -->"
 
 
-def page(name: str, results: pd.DataFrame, costs: dict[str, dict[str, float]]) -> str:
+def page(name: str, results: pd.DataFrame, costs: dict[str, dict[str, Any]]) -> str:
     """One method."""
     made = STRATEGIES.load(name)
     told = sections(made)
@@ -146,14 +147,14 @@ def interval(values: pd.Series) -> str:
     return f"{found.mean:.3f}" if found.low is None else f"{found.mean:.3f} ± {(found.high - found.low) / 2:.3f}"
 
 
-def cost(name: str, results: pd.DataFrame, costs: dict[str, dict[str, float]]) -> str:
+def cost(name: str, results: pd.DataFrame, costs: dict[str, dict[str, Any]]) -> str:
     """Time of an update and FLOPs of training relative to finetune, and bytes of state."""
     lines = []
     if name in costs:
         found = costs[name]
         lines.append(
-            f"An update takes {found['ratio']:.2f} times the CPU time of one of finetune (quartiles {found['low']:.2f} to "
-            f"{found['high']:.2f}; MLP 784-400-400-10, batch 10; `python -m benchmarks --only methods`)."
+            f"An update takes {found['ratio']:.2f} times the CPU time of one of finetune (quartiles {found['spread'][0]:.2f} to "
+            f"{found['spread'][1]:.2f}; MLP 784-400-400-10, batch 10; `python -m benchmarks --only methods`)."
         )
     for benchmark in TITLES:
         here = results[results.benchmark == benchmark]
@@ -167,7 +168,7 @@ def cost(name: str, results: pd.DataFrame, costs: dict[str, dict[str, float]]) -
     return "\n".join(f"- {line}" for line in lines) or "Not measured."
 
 
-def index(results: pd.DataFrame, costs: dict[str, dict[str, float]]) -> str:
+def index(results: pd.DataFrame, costs: dict[str, dict[str, Any]]) -> str:
     """All methods by family, and the table of results."""
     text = (HERE / "index.md").read_text()
     lists = []
@@ -184,7 +185,7 @@ def index(results: pd.DataFrame, costs: dict[str, dict[str, float]]) -> str:
     return f"{NOTICE}\n\n" + text.format(methods="\n\n".join(lists), results="\n\n".join(tables))
 
 
-def row_of(costs: dict[str, dict[str, float]]) -> Callable[[str], str]:
+def row_of(costs: dict[str, dict[str, Any]]) -> Callable[[str], str]:
     """A function from a name to its line in the list of methods."""
 
     def row(name: str) -> str:
@@ -210,7 +211,8 @@ def pages() -> dict[Path, str]:
     """Every page by its path."""
     results = pd.read_csv(HERE / "results.csv")
     measured = HERE / "costs.json"
-    costs = {row["method"]: row for row in json.loads(measured.read_text())["methods"]} if measured.exists() else {}
+    rows = json.loads(measured.read_text())["rows"] if measured.exists() else []
+    costs = {re.split(", | \\(", row["what"])[1]: row for row in rows}
     made = {PAGES / f"{name}.md": page(name, results, costs) for name in STRATEGIES.table}
     return {**made, PAGES / "README.md": index(results, costs)}
 

@@ -101,7 +101,7 @@ def test_stage_one_weighs_both_losses_by_the_share_of_old_classes() -> None:
     made.begin(stream.experiences[2].train)
     steps = stream.experiences[2].steps()
     made.observe(next(steps)[1])
-    joined, _ = made._union(next(steps)[1])
+    joined, _, _ = made._union(next(steps)[1])
     joined = Batch(joined.x, joined.y, torch.full_like(joined.index, -1))  # none of them is held out
     view = view_of(made, joined)
     with torch.no_grad():

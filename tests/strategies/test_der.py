@@ -29,7 +29,7 @@ def trained(*parts: Part, stream: Stream | None = None, head: str = "single", ex
 
 
 def view_of(made: Learner, stream: Stream, k: int = 2) -> View:
-    union, groups = made._union(next(stream.experiences[k].steps())[1])
+    union, groups, _ = made._union(next(stream.experiences[k].steps())[1])
     features = made.model.features(union.x)
     return View(made.model, union, groups, features, made.model.head(features, union.task))
 

@@ -29,7 +29,7 @@ def trained(*parts: Part, experiences: int = 2, **options: object) -> tuple[Lear
 
 
 def view_of(made: Learner, stream: Stream, k: int) -> View:
-    union, groups = made._union(next(stream.experiences[k].steps())[1])
+    union, groups, _ = made._union(next(stream.experiences[k].steps())[1])
     features = made.model.features(union.x)
     return View(made.model, union, groups, features, made.model.head(features, union.task))
 

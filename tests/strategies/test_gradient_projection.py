@@ -11,7 +11,7 @@ from clframe.errors import CompositionError, OptionError
 from clframe.models import build
 from clframe.scenarios import Stream, class_incremental, task_incremental
 from clframe.strategies import Learner, Part, Replay, View
-from clframe.strategies.gradient_projection import GradientProjection, ReplayByExperience, er_agem, recalled_of
+from clframe.strategies.gradient_projection import GradientProjection, er_agem, recalled_of
 from clframe.strategies.gradients import flat, held
 from clframe.types import Batch
 
@@ -116,12 +116,12 @@ def test_recalled_samples_count_as_in_the_loss_and_equally_where_none_does(
 @pytest.mark.parametrize("fill", ["experience", "step"])
 def test_er_agem_weighs_every_experience_the_same(fill: str) -> None:
     parts = er_agem(size=60, batch_size=7, fill=fill).parts  # type: ignore[arg-type]
-    assert [type(p) for p in parts] == [ReplayByExperience, GradientProjection]
+    assert [type(p) for p in parts] == [Replay, GradientProjection]
     made, stream = learner(*parts, touchy=False)
     for k, experience in enumerate(stream.experiences[:4]):
         made.begin(experience.train)
         for _, batch in experience.steps():
-            union, groups = made._union(batch)
+            union, groups, _ = made._union(batch)
             if k == 0:
                 assert union is batch
             else:
@@ -139,8 +139,8 @@ def test_er_agem_runs_from_words_and_logs_its_terms() -> None:
     names = {f"gradient-projection/{term}" for term in ("projected", "change", "reference")}
     assert set(result.terms.term) == {"ce", *names}
     assert set(result.terms[result.terms.term == "gradient-projection/projected"].value) == {0.0, 1.0}
-    assert ReplayByExperience(size=90).describe()["options"] == {
-        "size": 90, "memory": "reservoir", "batch_size": None, "fill": "experience",
+    assert er_agem(size=90).parts[0].describe()["options"] == {
+        "size": 90, "memory": "reservoir", "batch_size": None, "new_share": "1/k", "fill": "experience",
     }  # fmt: skip
     with pytest.raises(OptionError, match="size must be"):
         clframe.run("split-digits", "er-agem(size=0)")

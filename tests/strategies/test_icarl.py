@@ -51,7 +51,7 @@ def test_the_loss_is_a_sum_of_binary_cross_entropies_with_the_old_answers_as_tar
     made.begin(stream.experiences[2].train)
     steps = stream.experiences[2].steps()
     made.observe(next(steps)[1])
-    joined, groups = made._union(next(steps)[1])
+    joined, groups, _ = made._union(next(steps)[1])
     assert groups["icarl"] == slice(10, 20)
     found = part.criterion(view_of(made, joined))
     with torch.no_grad():

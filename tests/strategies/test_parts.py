@@ -62,7 +62,7 @@ def test_new_share_weighs_the_two_means() -> None:
     train(made, stream, 1)
     made.begin(stream.experiences[1].train)
     _, batch = next(stream.experiences[1].steps())
-    joined, groups = made._union(batch)
+    joined, groups, _ = made._union(batch)
     logits = made.model(joined.x)
     new, old = logits[groups["new"]], logits[groups["er"]]
     expected = 0.3 * functional.cross_entropy(new, joined.y[groups["new"]]) + 0.7 * functional.cross_entropy(

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clframe.errors import OptionError
+from clframe.errors import CompositionError, OptionError
 from clframe.models import build
 from clframe.scenarios import Stream, class_incremental, permuted, task_incremental
 from clframe.strategies import Learner, Part, Replay, View
+from clframe.strategies.gradient_projection import GradientProjection
 from clframe.strategies.prd import PRD, contrast, relation
 from clframe.types import Batch
 
@@ -43,7 +44,7 @@ def train(made: Learner, stream: Stream, experiences: int) -> None:
 
 
 def view_of(made: Learner, batch: Batch) -> View:
-    union, groups = made._union(batch)
+    union, groups, _ = made._union(batch)
     features = made.model.features(union.x)
     return View(made.model, union, groups, features, made.model.head(features, union.task))
 
@@ -234,3 +235,19 @@ def test_a_model_without_a_head_gets_a_sentence() -> None:
     model = build("clframe.testing.worlds:mlp", (1, 8, 8), 10, head="none")
     with pytest.raises(OptionError, match="head must be other than 'none'"):
         Learner(model, torch.optim.SGD(model.parameters(), lr=0.1), PRD())
+
+
+def test_the_second_view_is_nothing_of_the_past() -> None:
+    with pytest.raises(CompositionError, match="needs another part that recalls samples"):
+        learner(small(), GradientProjection())
+    made, stream = learner(Replay(size=20), small(), GradientProjection())
+    train(made, stream, 1)
+    made.begin(stream.experiences[1].train)
+    _, batch = next(stream.experiences[1].steps())
+    union, groups, views = made._union(batch)
+    assert groups == {
+        "new": slice(0, len(batch)),
+        "prd": slice(len(batch), 2 * len(batch)),
+        "er": slice(2 * len(batch), len(union)),
+    }
+    assert View(made.model, union, groups, union.x, union.x, views).recalled == groups["er"]
