@@ -195,7 +195,8 @@ class BiC(Part):
         weight = torch.ones_like(each) if batch.weight is None else batch.weight
         trained = trained.to(each.device)
         counted = (trained * weight).sum()
-        return torch.where(trained & (counted > 0), each * (weight.sum() / counted), 0)
+        share = torch.where(counted > 0, weight.sum() / counted, 0.0)  # a factor of 0 where all are held out: no NaN goes backward
+        return torch.where(trained, each * share, 0)
 
     def _fill(self, train: Train) -> None:
         """Offer what is not held out to the memory; one that settles is given the features."""

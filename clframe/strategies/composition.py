@@ -43,7 +43,7 @@ def refuse_conflicts(parts: tuple[Part, ...]) -> None:
     _refuse_unlike_networks(parts)
     for part in parts:
         for hook in sorted(part.partners):
-            if not any(_brings(other, hook) for other in parts if other is not part):
+            if not any(brings(other, hook) for other in parts if other is not part):
                 brings = {"recall": "recalls samples, such as 'er'"}.get(hook, f"has a {hook!r} of its own")
                 raise CompositionError(
                     f"{part.name!r} needs another part that {brings}; got {' + '.join(repr(p.name) for p in parts)}. "
@@ -51,7 +51,7 @@ def refuse_conflicts(parts: tuple[Part, ...]) -> None:
                 )
 
 
-def _brings(part: Part, hook: str) -> bool:
+def brings(part: Part, hook: str) -> bool:
     """Whether the part has that hook for others; another view of the new batch is nothing recalled."""
     return overrides(part, hook) and (hook != "recall" or part.recalls == "past")
 

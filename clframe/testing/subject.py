@@ -17,7 +17,7 @@ from clframe.scenarios import Stream, catalog
 from clframe.selection import MEMORIES, Memory
 from clframe.strategies import STRATEGIES, Part, Recipe, Replay, Setup
 from clframe.strategies import build as build_strategy
-from clframe.strategies.composition import overrides
+from clframe.strategies.composition import brings
 from clframe.testing import worlds
 from clframe.types import Strategy
 
@@ -86,9 +86,7 @@ class StrategySubject:
         if self.whole is not None:
             return []
         found = [part for made in self._products() for part in (made.parts if isinstance(made, Recipe) else (made,))]
-        alone = any("recall" in part.partners for part in found) and not any(
-            overrides(p, "recall") and p.recalls == "past" for p in found
-        )
+        alone = any("recall" in p.partners for p in found) and not any(brings(p, "recall") for p in found)
         return [*found, Replay(size=SIZE)] if alone else found
 
     def build(self, setup: Setup) -> Strategy:

@@ -125,12 +125,18 @@ def own_results(name: str, results: pd.DataFrame) -> str:
         for method in dict.fromkeys(results.method[results.benchmark == benchmark]):
             if name in re.split(r"\+(?![^(]*\))(?!\+|$)", re.sub(r"\([^)]*\)", "", METHODS.get(method, method))) or method == name:
                 found = results[(results.benchmark == benchmark) & (results.method == method)]
-                rows.append(f"| {title} | {method} | {found.lr.iloc[0]:g} | {' | '.join(cells(found))} |")
+                rows.append(f"| {title} | {method}{diverged(found)} | {found.lr.iloc[0]:g} | {' | '.join(cells(found))} |")
     if not rows:
         return "Not in the table of methods."
     head = f"| stream | method | lr | {' | '.join(COLUMNS.values())} |"
     text = "From [the table of methods](README.md), which says how it was made: mean over seeds and half the 95 % t interval."
     return "\n".join([text, "", head, "|" + "---|" * (3 + len(COLUMNS)), *rows])
+
+
+def diverged(found: pd.DataFrame) -> str:
+    """A note where the loss of some runs was not finite; their learning rate had been the best on the tuning seed."""
+    failed = int(found.acc.isna().sum())
+    return f" (diverged with {failed} of {len(found)} seeds)" if failed else ""
 
 
 def cells(found: pd.DataFrame) -> list[str]:
@@ -139,7 +145,7 @@ def cells(found: pd.DataFrame) -> list[str]:
 
 
 def interval(values: pd.Series) -> str:
-    """`mean ± half-width`, or a dash where it is not defined."""
+    """`mean ± half-width`, or a dash where it is not defined for every seed."""
     known = [float(v) for v in values if pd.notna(v)]
     if not known or len(known) < len(values):
         return "–"
@@ -203,7 +209,7 @@ def table(here: pd.DataFrame) -> str:
     for method in sorted(dict.fromkeys(here.method), key=lambda m: family_of(METHODS.get(m, m), m)):
         found = here[here.method == method]
         relative = f"{found.train_flops.mean() / plain:.2f}x" if plain > 0 else "–"
-        rows.append(f"| {method} | {found.lr.iloc[0]:g} | {' | '.join(cells(found))} | {relative} |")
+        rows.append(f"| {method}{diverged(found)} | {found.lr.iloc[0]:g} | {' | '.join(cells(found))} | {relative} |")
     return "\n".join(rows)
 
 

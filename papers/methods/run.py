@@ -105,6 +105,17 @@ def line(job: Job) -> dict[str, object]:
     }
 
 
+def attempt(job: Job) -> dict[str, object]:
+    """One line of the table; without values for a run whose loss was not finite."""
+    try:
+        return line(job)
+    except ClframeError as error:
+        if "must be finite" not in str(error):
+            raise
+    what = {"benchmark": job.benchmark, "method": job.method, "strategy": METHODS[job.method], "lr": job.lr, "seed": job.seed}
+    return {**what, **dict.fromkeys(METRICS), "train_flops": None, "state_bytes": None, "updates": None}
+
+
 def every(pool: ProcessPoolExecutor, what: str, function: object, jobs: Sequence[Job]) -> Iterator[tuple[Job, object]]:
     """Results as they come, with progress; a run that fails is named and left out."""
     start, waiting = time.monotonic(), {pool.submit(function, job): job for job in jobs}  # type: ignore[arg-type]
@@ -149,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         rates = tuned(pool, jobs(LEARNING_RATES, (TUNING_SEED,), True))
-        lines = [value for _, value in every(pool, "runs", line, jobs(rates, SEEDS, False))]
+        lines = [value for _, value in every(pool, "runs", attempt, jobs(rates, SEEDS, False))]
     merged(pd.DataFrame(lines)).to_csv(RESULTS, index=False)
     return 0
 
