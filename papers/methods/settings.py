@@ -37,7 +37,7 @@ METHODS: dict[str, str] = {
     "agem": f"agem(size={MEMORY})",
     "er+gradient-projection": f"er(size={MEMORY})+gradient-projection",
     "er-agem": f"er-agem(size={MEMORY})",
-    "gdumb": f"gdumb(size={MEMORY})",
+    "gdumb": f"gdumb(size={MEMORY}, epochs=64)",
     "icarl": f"icarl(size={MEMORY})",
     "bic": f"bic(size={MEMORY})",
     "ewc": "ewc",
