@@ -44,9 +44,9 @@ def refuse_conflicts(parts: tuple[Part, ...]) -> None:
     for part in parts:
         for hook in sorted(part.partners):
             if not any(brings(other, hook) for other in parts if other is not part):
-                brings = {"recall": "recalls samples, such as 'er'"}.get(hook, f"has a {hook!r} of its own")
+                what = {"recall": "recalls samples, such as 'er'"}.get(hook, f"has a {hook!r} of its own")
                 raise CompositionError(
-                    f"{part.name!r} needs another part that {brings}; got {' + '.join(repr(p.name) for p in parts)}. "
+                    f"{part.name!r} needs another part that {what}; got {' + '.join(repr(p.name) for p in parts)}. "
                     f"Compose it, as in 'er+{part.name}'."
                 )
 
