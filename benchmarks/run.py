@@ -51,7 +51,7 @@ COLUMNS = ("what", "clframe", "against", "ratio (quartiles)", "floor", "ok?")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 whatever the ratios are, because a busy machine is no defect."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="six times as many blocks as the four minutes of the quick run")
+    parser.add_argument("--full", action="store_true", help="six times as many blocks as the ten minutes of the quick run")
     parser.add_argument("--data-dir", help="folder with fashion-mnist.npz; by default the environment variable CLFRAME_DATA")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS), help="these groups only")
     parser.add_argument("--out", type=Path, help="write the table as JSON to this file, too")
