@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clframe.snapshot import copied
 from clframe.types import Stateful
 
 PLAIN = (bool, int, float, str, type(None))
@@ -45,19 +46,6 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         return False
     a, b = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
     return torch.equal(a, b)
-
-
-def copied(state: Any) -> Any:
-    """A plain state that later training does not change."""
-    if isinstance(state, Tensor):
-        return state.detach().clone()
-    if isinstance(state, np.ndarray):
-        return state.copy()
-    if isinstance(state, Mapping):
-        return {k: copied(v) for k, v in state.items()}
-    if isinstance(state, list | tuple):
-        return [copied(v) for v in state]
-    return state
 
 
 def held(thing: object, *, public: bool) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from clframe.checkpoint import write
 from clframe.selection import Memory
-from clframe.testing.compare import copied, difference
+from clframe.snapshot import copied
+from clframe.testing.compare import difference
 from clframe.testing.outcome import NotApplicable, require
 from clframe.testing.subject import MemorySubject
 

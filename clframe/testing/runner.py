@@ -15,6 +15,7 @@ STRATEGY: Rules = (
     strategy_checks.deterministic,
     strategy_checks.evaluation_is_pure,
     state_checks.resume_is_exact,
+    state_checks.snapshots_are_exact,
     part_checks.order_free,
     strategy_checks.inputs_stay_untouched,
     part_checks.writes_only_its_own_state,

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from clframe.models import Network
 from clframe.scenarios import Stream, StreamExperience
+from clframe.snapshot import copied
 from clframe.strategies import Learner, Part, View
-from clframe.testing.compare import copied, difference
+from clframe.testing.compare import difference
 from clframe.testing.outcome import require
 from clframe.types import Batch, Ids, Reveals, Source, Step, Train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,10 +15,11 @@ from clframe.loop import Checkpoints
 from clframe.pieces import isolated_run
 from clframe.scenarios import Stream
 from clframe.selection import Memory
+from clframe.snapshot import Snapshot, copied
 from clframe.strategies import Learner
 from clframe.strategies.part import bytes_of
 from clframe.testing import worlds
-from clframe.testing.compare import PLAIN, copied, difference, held
+from clframe.testing.compare import PLAIN, difference, held
 from clframe.testing.outcome import require
 from clframe.testing.subject import StrategySubject
 from clframe.testing.trial import Members, Saves, setup_for, stops, trial
@@ -59,6 +61,48 @@ def _resume(subject: StrategySubject, world: Stream) -> None:
                 f"stopped after {point} (n = {n}) and resumed on the {world.name} stream, the run differs in {unlike}. "
                 "Whatever an update depends on must be declared in `state`.",
             )
+
+
+def snapshots_are_exact(subject: StrategySubject) -> None:
+    """Put back to a moment between two experiences or two updates, as often as one likes, it goes on as it did the first time."""
+    stream = subject.on(subject.world).walked(batch_size=worlds.BATCH, epochs=worlds.EPOCHS, seed=0)
+    with isolated_run(0, threads=1):
+        strategy = subject.build(setup_for(stream, seed=0, model=worlds.TOUCHY_MODEL))
+        first, second = stream.experiences[:2]
+        _train(strategy, first)
+        between = Snapshot.of(strategy)
+        middle = stream.starts[1] + (stream.starts[2] - stream.starts[1]) // 2
+        amid: list[Snapshot] = []
+
+        def look(step: Step) -> None:
+            if step.n == middle:
+                amid.append(Snapshot.of(strategy, step))
+
+        once = _train(strategy, second, look=look)
+        for moment, here in (("an experience", between), ("an update", amid[0])):
+            for _ in range(2):
+                if here.step is None:
+                    here.restore(strategy)
+                unlike = difference(once, _train(strategy, second, here))
+                require(
+                    unlike is None,
+                    f"put back to where it stood after {moment}, it goes on to another end: {unlike}. "
+                    "Whatever an update depends on must be declared in `state`, or set in `begin`.",
+                )
+
+
+def _train(strategy: Strategy, experience: Any, here: Snapshot | None = None, look: Callable[[Step], None] | None = None) -> Any:
+    """Train the experience, from the snapshot on where it lies within; the state that it leaves."""
+    strategy.begin(experience.train)
+    step = None if here is None else here.step
+    if here is not None and step is not None:
+        here.restore(strategy)
+    for at, batch in experience.steps(after=step):
+        strategy.observe(batch)
+        if look is not None:
+            look(at)
+    strategy.end(experience.train)
+    return copied(strategy.state_dict())
 
 
 def declares_its_state(subject: StrategySubject) -> None:

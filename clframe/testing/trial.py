@@ -15,9 +15,10 @@ from clframe.eval.records import Records
 from clframe.loop import Checkpoints, walk
 from clframe.models import Network
 from clframe.scenarios import Stream
+from clframe.snapshot import copied
 from clframe.strategies import Setup
 from clframe.testing import worlds
-from clframe.testing.compare import copied, difference
+from clframe.testing.compare import difference
 from clframe.types import Scenario, Stateful, Step, Strategy
 
 Members = Mapping[str, Stateful]

@@ -119,6 +119,11 @@ class CountsInSecret(Calm):
         return {"logits": 0.001 * self._count * view.logits.clamp(-5, 5).square().mean()}
 
 
+class CountsSinceItBegan(CountsInSecret):
+    def begin(self, train: Train) -> None:
+        self._count = 0
+
+
 class AnchorsInSecret(Calm):
     _anchor: Tensor | None = None
     requires = frozenset({"boundaries"})
@@ -402,6 +407,10 @@ MEANT_FOR: dict[str, dict[Any, str]] = {
         CountsInSecret: "stopped after the first update (n = 1)",
         AnchorsInSecret: "stopped after the last update of an experience (n = 12)",
     },
+    "snapshots are exact": {
+        CountsInSecret: "put back to where it stood after an experience",
+        CountsSinceItBegan: "put back to where it stood after an update",
+    },
     "order free": {AssumesItsBatchSize: "RuntimeError", NumbersItself: "another result in the other order"},
     "inputs stay untouched": {WritesToTheBatch: "batch.x", WritesToTheQuestions: "predict changed the inputs"},
     "writes only its own state": {
@@ -475,7 +484,7 @@ def test_a_mistake_is_not_blamed_on_everything() -> None:
     }
     undocumented = {"documented"}  # a subclass has no docstring of its own
     assert failed[Hoards] - undocumented == {"memory is bounded as declared"}
-    assert failed[CountsInSecret] - undocumented == {"resume is exact"}
+    assert failed[CountsInSecret] - undocumented == {"resume is exact", "snapshots are exact"}
     assert failed[DrawsFromNumpy] - undocumented == {"global generators stay untouched"}
 
 

@@ -1,0 +1,1 @@
+"""Protocols: tuning and evaluation as separate phases on separate data."""
