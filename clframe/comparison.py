@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from clframe.checkpoint import Interrupted, disk_error
 from clframe.errors import ClframeError, RunError, bad_option
 from clframe.eval.result import Result, Results
-from clframe.experiment import run
+from clframe.experiment import rehearse, run
 from clframe.pieces import written
 from clframe.rundir import RunDirectory, find
 from clframe.scenarios import Stream
@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     subset: int
     bits: bool
     representation: str | None
+    tested_on: str
     grad_decomposition: bool
     device: str
     threads: int
@@ -93,7 +94,7 @@ def compare(
         options: any option of `clframe.run`, the same for all.
 
     Raises:
-        ClframeError: what cannot be run; a run that fails does not stop the others.
+        ClframeError: what cannot be run, before anything is trained or written; a run that fails later does not stop the others.
 
     Example:
         >>> results = compare("split-digits", ["finetune", "er"], seeds=2)
@@ -102,14 +103,23 @@ def compare(
     """
     scenarios = [scenario] if isinstance(scenario, str | Stream) else list(scenario)
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or not strategies or not scenarios:
-        raise bad_option("seeds, strategies and scenario", "at least one each", (numbers, strategies, scenarios), "Give seeds=3.")
+    for name, given in (("scenario", scenarios), ("strategies", strategies), ("seeds", numbers)):
+        if not given:
+            raise bad_option(name, "at least one", given, f"Name one; without {name} there are defaults.")
     for name, pieces in (("scenario", scenarios), ("strategies", strategies), ("seeds", numbers)):
         words = [str(p) if isinstance(p, int) else written(p) for p in pieces]
         twice = next((w for w in words if words.count(w) > 1), None)
         if twice is not None:
             raise bad_option(name, "different from each other", twice, "It is there twice: leave one out, or give it another name.")
     planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out), options))
+    if jobs < 1:
+        raise bad_option("jobs", "a positive integer", jobs, "Give jobs=1.")
+    for job in planned:
+        if job.seed == numbers[0] and not (job.out is not None and RunDirectory(job.out).finished):
+            try:
+                rehearse(job.scenario, job.strategy, seed=job.seed, **job.options)
+            except ClframeError as error:
+                raise type(error)(f"{written(job.strategy)}: {error}") from error
     if out is not None:
         _remember(Path(out), planned)
     return execute(planned, jobs, progress)
@@ -169,11 +179,18 @@ def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int
     return execute(planned, jobs, progress)
 
 
-def execute(planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
-    """Run the jobs, `jobs` at a time. A run that fails does not stop the others; its error is raised after them."""
+def attempt(
+    planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
+) -> list[Result | ClframeError]:
+    """Run the jobs, `jobs` at a time; of each its result, or the error that ended it."""
     if jobs < 1:
         raise bad_option("jobs", "a positive integer", jobs, "Give jobs=1.")
-    outcomes = _in_turn(planned, progress) if jobs == 1 or len(planned) == 1 else _at_once(planned, progress, jobs)
+    return _in_turn(planned, progress) if jobs == 1 or len(planned) == 1 else _at_once(planned, progress, jobs)
+
+
+def execute(planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
+    """Run the jobs, `jobs` at a time. A run that fails does not stop the others; its error is raised after them."""
+    outcomes = attempt(planned, jobs, progress)
     found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     failed = [(job, outcome) for job, outcome in zip(planned, outcomes, strict=True) if isinstance(outcome, ClframeError)]
     if failed:

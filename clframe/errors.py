@@ -50,6 +50,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> OptionError:
     strategy must be a known name; got 'ewcc'. Did you mean 'ewc'? Known: er, ewc, lwf.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     guess = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     return OptionError(f"{kind} must be a known name; got {name!r}. {guess}Known: {', '.join(names)}.")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from clframe import pieces, strategies
 from clframe.checkpoint import Checkpoint
 from clframe.environment import describe, resolve_device
-from clframe.errors import bad_option
+from clframe.errors import bad_option, unknown_name
 from clframe.eval.budget import Meter
 from clframe.eval.evaluator import Evaluator
 from clframe.eval.plan import Plan, plan
@@ -19,13 +22,14 @@ from clframe.eval.records import Records
 from clframe.eval.result import Result
 from clframe.ledger import account
 from clframe.loop import refuse_hidden, walk
+from clframe.models import Network
 from clframe.rundir import RunDirectory, scenario_name
 from clframe.scenarios import Stream
 from clframe.strategies.build import Written
 from clframe.types import Strategy
 
 NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir")
-ADDED = {"representation": None}
+ADDED = {"representation": None, "tested_on": "test"}
 """Options younger than the run directories of earlier versions: with these values they are not in a spec, which stays as it was."""
 
 
@@ -46,6 +50,7 @@ def run(
     subset: int = 1000,
     bits: bool = False,
     representation: str | None = None,
+    tested_on: str = "test",
     grad_decomposition: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -78,6 +83,7 @@ def run(
         bits: keep the correctness of every sample, for intervals over the test samples.
         representation: also measure RankMe and alpha-ReQ of the features, at boundaries and after those evaluated updates that
             this plan names: "every" (all of them), "every(k=50)", "boundaries"; not measured by default.
+        tested_on: "test", or "validation": the samples that a scenario with `validation=0.1` holds out of its training data.
         grad_decomposition: log the norms and the angle of the plasticity and the stability gradient of every update.
         seed: root of every random number, class order and initialisation included.
         device: "auto", "cpu", "cuda" or "mps".
@@ -98,17 +104,17 @@ def run(
         >>> result.finished, len(result.updates) > 100
         (True, True)
     """
-    options = {k: v for k, v in locals().items() if k not in NOT_IDENTITY and (k, v) not in ADDED.items()}
+    given = dict(locals())
+    options = {k: v for k, v in given.items() if k not in NOT_IDENTITY and (k, v) not in ADDED.items()}
+    if tuning_trials < 0:
+        raise bad_option(
+            "tuning_trials", "0 or more", tuning_trials, "Give the number of runs that were made to choose the options."
+        )
     place = resolve_device(device)
     directory = RunDirectory(Path(out)) if out is not None else None
-    stream = pieces.stream(scenario, strategy, seed, data_dir).walked(batch_size=batch_size, epochs=epochs, device=place, seed=seed)
     with pieces.isolated_run(seed, threads):
-        network = pieces.network(model, head, stream, seed).to(place)
-        make = pieces.optimizer(optimizer, lr, momentum, weight_decay)
-        learner = strategies.build(strategy, strategies.Setup(network, make, seed, reset_optimizer, grad_decomposition))
-        refuse_hidden(stream, learner)
-        shown = _representation_plan(representation, learner)
-        evaluator = Evaluator(stream, plan(evaluate), subset=subset, seed=seed, device=place, bits=bits, representation=shown)
+        stream, network, learner, due, shown = _built(given, place)
+        evaluator = Evaluator(stream, due, subset=subset, seed=seed, device=place, bits=bits, representation=shown)
         spec = pieces.resolved(options, stream, learner, network, data_dir)
         environment = describe(place, threads)
         if directory is not None:
@@ -146,6 +152,41 @@ def run(
             if directory is not None:
                 directory.save(result, evaluator.chosen())
     return result
+
+
+def rehearse(scenario: str | Stream, strategy: Written, *, seed: int = 0, **options: Any) -> None:
+    """Build everything that a run is made of, and train nothing: what cannot be built or does not fit is refused here.
+
+    Args:
+        scenario, strategy, seed, options: as in `run`; what is left out has its default.
+
+    Raises:
+        ClframeError: as `run` would.
+
+    Example:
+        >>> rehearse("split-digits", "er(size=0)")
+        Traceback (most recent call last):
+        clframe.errors.OptionError: size must be a positive integer; got 0. Give size=500 for 500 remembered samples.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(run).parameters.items()}
+    given = {**defaults, **options, "scenario": scenario, "strategy": strategy, "seed": seed}
+    with pieces.isolated_run(seed, given["threads"]):
+        _built(given, resolve_device(given["device"]))
+
+
+def _built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, Strategy, Plan, Plan | None]:
+    """The stream, the network, the strategy, and when to measure accuracy and features."""
+    walked = {"batch_size": o["batch_size"], "epochs": o["epochs"], "device": place, "seed": o["seed"]}
+    stream = pieces.stream(o["scenario"], o["strategy"], o["seed"], o["data_dir"]).walked(**walked)
+    if o["tested_on"] not in ("test", "validation"):
+        raise unknown_name("tested_on", o["tested_on"], ("test", "validation"))
+    stream = stream.on_validation() if o["tested_on"] == "validation" else stream
+    network = pieces.network(o["model"], o["head"], stream, o["seed"]).to(place)
+    make = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
+    setup = strategies.Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"])
+    learner = strategies.build(o["strategy"], setup)
+    refuse_hidden(stream, learner)
+    return stream, network, learner, plan(o["evaluate"]), _representation_plan(o["representation"], learner)
 
 
 def _representation_plan(written: str | None, strategy: Strategy) -> Plan | None:

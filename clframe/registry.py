@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -112,6 +113,7 @@ def _check_types(kind: str, name: str, function: Any, options: Mapping[str, obje
     for option, value in options.items():
         if option in hints and not _fits(value, hints[option]):
             wanted = " or ".join(getattr(t, "__name__", str(t)) for t in typing.get_args(hints[option]) or (hints[option],))
+            wanted += ", finite" if str(value).lower().lstrip("-") in ("nan", "inf") else ""
             raise OptionError(f"{option} must be {wanted}; got {value!r}. Correct option {option!r} of {kind} {name!r}.")
 
 
@@ -119,7 +121,7 @@ def _fits(value: object, hint: Any) -> bool:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return any(_fits(value, one) for one in typing.get_args(hint))
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint in (str, bool, type(None)):
@@ -147,6 +149,8 @@ def parse(text: str) -> tuple[str, dict[str, object]]:
             raise OptionError(
                 f"options of {name!r} must be written option=value; got {piece.strip()!r}. Write {name}(option=value)."
             )
+        if key.strip() in options:
+            raise OptionError(f"an option of {name!r} must be given once; got {key.strip()!r} twice. Leave one out.")
         options[key.strip()] = _literal(value.strip())
     return name.strip(), options
 

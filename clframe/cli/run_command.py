@@ -12,7 +12,7 @@ from typing import Any
 
 from clframe.cli.output import print_results
 from clframe.cli.parsing import parse, parser, progress, say
-from clframe.errors import bad_option
+from clframe.errors import RunError, bad_option
 from clframe.registry import split
 
 
@@ -49,6 +49,11 @@ def main(arguments: Sequence[str]) -> int:
             asked = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
     except KeyboardInterrupt as stop:
         stop.add_note(f"What had begun is saved in {out}: run the same command again to go on, or clframe resume {out}")
+        raise
+    except RunError:
+        if any(out.rglob("metrics.json")):
+            found = Results([r for r in load(out) if r.finished])
+            print_results(found, found.report(out / "report.html"), given.json)
         raise
     known = {r.spec["identity"] for r in asked}
     results = Results([*asked, *(r for r in load(out) if r.spec["identity"] not in known)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clframe.data.arrays import TensorSource, from_arrays
 from clframe.data.catalog import load, names
-from clframe.data.dataset import Dataset, Subset, column, split_test
+from clframe.data.dataset import Dataset, Subset, column, of_classes, split_test
 from clframe.data.folder import from_folder
 from clframe.data.huggingface import from_huggingface
 from clframe.data.lazy import LazySource
@@ -31,5 +31,6 @@ __all__ = [
     "from_table",
     "load",
     "names",
+    "of_classes",
     "split_test",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -91,6 +91,7 @@ class Subset:
     Args:
         source: where the samples are.
         ids: which ones (M,), in the order in which the view numbers them 0..M-1.
+        classes: the classes that are left, in the order in which the view numbers them 0..C-1; all as they are by default.
 
     Example:
         >>> from clframe.data import load
@@ -99,15 +100,20 @@ class Subset:
         (2, (1, 1, 8, 8))
     """
 
-    def __init__(self, source: Source, ids: Ids) -> None:
+    def __init__(self, source: Source, ids: Ids, classes: Sequence[int] | None = None) -> None:
         self.source = source
         self.ids = np.asarray(ids, dtype=np.int64)
         self.name = source.name
         self.y: Ids = source.y[self.ids]
+        self.class_names = source.class_names
+        self.classes = None if classes is None else tuple(classes)
+        if self.classes is not None:
+            numbers = np.full(len(source.class_names), -1, dtype=np.int64)
+            numbers[list(self.classes)] = np.arange(len(self.classes))
+            self.y, self.class_names = numbers[self.y], tuple(source.class_names[c] for c in self.classes)
         self.task: Ids | None = None if source.task is None else source.task[self.ids]
         self.weight: npt.NDArray[np.float32] | None = None if source.weight is None else source.weight[self.ids]
         self.input_shape = source.input_shape
-        self.class_names = source.class_names
         columns: Mapping[str, npt.NDArray[Any]] = getattr(source, "columns", {})
         self.columns = {name: values[self.ids] for name, values in columns.items()}
         self._ids = torch.from_numpy(self.ids.copy())
@@ -122,11 +128,41 @@ class Subset:
     def to(self, device: torch.device) -> Subset:
         """The same view, delivering on `device`."""
         moved = self.source.to(device)
-        return self if moved is self.source else Subset(moved, self.ids)
+        return self if moved is self.source else Subset(moved, self.ids, self.classes)
 
     def fingerprint(self) -> str:
         """A hash of the source's fingerprint and the ids."""
-        return fingerprint("subset", self.source.fingerprint(), self.ids)
+        return fingerprint("subset", self.source.fingerprint(), self.ids, *(() if self.classes is None else (self.classes,)))
+
+
+def of_classes(data: Dataset, classes: Sequence[int] | str) -> Dataset:
+    """The part of a data set that is of some classes, numbered anew from 0 in the order given.
+
+    Args:
+        data: the data set.
+        classes: numbers, or a range of them in words, such as "0-4".
+
+    Raises:
+        OptionError: fewer than two classes, one twice, or one that there is not.
+
+    Example:
+        >>> from clframe.data import load
+        >>> half = of_classes(load("digits"), "5-9")
+        >>> half.num_classes, half.train.class_names
+        (5, ('5', '6', '7', '8', '9'))
+    """
+    chosen = classes
+    if isinstance(classes, str):
+        low, dash, high = classes.partition("-")
+        if not (dash and low.strip().isdigit() and high.strip().isdigit()):
+            raise bad_option("classes", "a list of class numbers, or a range such as 0-4", classes, "Write classes=[0,1,2].")
+        chosen = list(range(int(low), int(high) + 1))
+    numbers = [int(c) for c in ([chosen] if isinstance(chosen, int) else chosen)]
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers) or not all(0 <= c < data.num_classes for c in numbers):
+        rule = f"at least two different classes in 0..{data.num_classes - 1}"
+        raise bad_option("classes", rule, classes, "Write classes=[0,1,2], or classes=0-4.")
+    train, test = (Subset(source, np.flatnonzero(np.isin(source.y, numbers)), numbers) for source in (data.train, data.test))
+    return replace(data, train=train, test=test)
 
 
 def stratified_ids(groups: npt.NDArray[Any], fraction: float, seed: int) -> tuple[Ids, Ids]:

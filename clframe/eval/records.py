@@ -138,7 +138,7 @@ class Records:
                 if not math.isfinite(value):
                     raise RunError(
                         f"loss term {name!r} must be finite; got {value} at update {n}. "
-                        "Lower the learning rate (lr) or the strength of that term; the last checkpoint is intact."
+                        "Lower the learning rate (lr) or the strengths of the penalties; the last checkpoint is intact."
                     )
                 self._terms.append((n, name, value))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clframe import data as datasets
-from clframe.data import Dataset
+from clframe.data import Dataset, of_classes
 from clframe.errors import OptionError, bad_option, unknown_name
 from clframe.registry import Registry, call, parse
 from clframe.scenarios.explicit import check_tasks
@@ -74,8 +75,10 @@ def build(
 
     Args:
         spec: one of `names()`, PREFIX-PATH, or your own "path/to/file.py:function", also with "online-" before it or options in
-            brackets after it; the path of a YAML file; or what such a file says (see `clframe.scenarios.from_yaml`).
-        options: options of the kind by name; they win over those of `spec`. Every kind also takes `online` (each sample once),
+            brackets after it; the path of a YAML file; or what such a file says (see `clframe.scenarios.from_yaml`). A slice
+            after any of these, as in "split-digits[:3]", takes some of the experiences.
+        options: options of the kind by name; they win over those of `spec`. Every kind also takes `classes` (some of the data
+            set's, numbered anew: [0, 2, 4], or "0-4"), `online` (each sample once),
             `reveals` (a mapping of task_train, task_test, boundaries, classes), `name` and `seed`.
         seed: root seed of the stream, unless an option `seed` fixes it.
         data_dir: the data folder, passed on to `clframe.data.load`.
@@ -93,6 +96,9 @@ def build(
     if isinstance(spec, Mapping):
         merged = {**spec, **(options or {})}
         name = merged.pop("scenario", "explicit" if isinstance(merged.get("experiences"), list | tuple) else None)
+    elif (cut := re.fullmatch(r"(.*)\[(\d*):(\d*)\]", spec.strip(), re.DOTALL)) is not None:
+        whole = build(cut[1], options=options, seed=seed, data_dir=data_dir)
+        return whole[int(cut[2] or 0) : int(cut[3]) if cut[3] else None]
     elif is_yaml(spec):
         return build({"name": Path(spec).stem, **read(spec)}, options=options, seed=seed, data_dir=data_dir)
     else:
@@ -124,8 +130,12 @@ def _stream(name: str, options: dict[str, Any], named: str, seed: int, data_dir:
         raise _unknown(name, data_dir)
     else:
         data, kind = datasets.load(plain.removeprefix(f"{prefix}-"), data_dir), PREFIXES[prefix]
-        options = {**_preset(kind, data, options), **options}
+        part = of_classes(data, options["classes"]) if "classes" in options else data
+        options = {**_preset(kind, part, options), **options}
     function = KINDS.load(kind)
+    if "classes" in options and "classes" not in inspect.signature(function).parameters:
+        chosen = options.pop("classes")
+        data = [of_classes(d, chosen) for d in data] if isinstance(data, list) else of_classes(data, chosen)
     if "name" in inspect.signature(function).parameters:
         options = {**options, "name": named}
     stream: Stream = call("scenario", name, function, options, data=data, **given)

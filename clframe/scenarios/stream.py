@@ -8,17 +8,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, islice
-from typing import TYPE_CHECKING, overload
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from clframe.data import Dataset
 from clframe.errors import DataError, bad_option
+from clframe.scenarios.experience import Experiences
 from clframe.scenarios.order import Order, Shuffled
-from clframe.scenarios.training_view import TrainView
-from clframe.types import Batch, Ids, Reveals, Source, Step
+from clframe.types import Batch, Ids, Reveals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +115,27 @@ class Stream:
     def __repr__(self) -> str:
         samples = sum(len(ids) for ids in self.segments)
         return f"Stream({self.name!r}: {len(self)} experiences, {samples} training samples of {self.data.name})"
+
+    def __getitem__(self, some: slice) -> Stream:
+        """The stream of some consecutive experiences, as in `stream[:3]`; their classes and tasks keep their numbers.
+
+        An experience itself is `stream.experiences[3]`.
+
+        Raises:
+            OptionError: no experience is left.
+        """
+        if not isinstance(some, slice):
+            raise TypeError(f"a stream is sliced, as in stream[:3]; one experience is stream.experiences[{some!r}]")
+        chosen = range(len(self))[some]
+        if len(chosen) == 0 or chosen.step != 1:
+            rule = f"a stretch of the {len(self)} experiences of {self.name!r}"
+            raise bad_option("experiences", rule, f"{some.start}:{some.stop}", "Write [:3], for the first three.")
+        begin, end = chosen.start, chosen.stop
+        tasks = None if self.tasks is None else [self.tasks[k] for k in chosen]
+        held = self.validation[begin:end] if self.validation else ()
+        return dataclasses.replace(
+            self, segments=self.segments[begin:end], tests=self.tests[begin:end], tasks=tasks, validation=held
+        )
 
     @property
     def num_classes(self) -> int:
@@ -218,81 +239,3 @@ class Stream:
         tasks = None if self.tasks is None else tuple(self.tasks)
         digest.update(repr((self.reveals, tasks, self.order, self.seed, self.tested_on)).encode())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class StreamExperience:
-    """One stretch of a stream: see `clframe.types.Experience`.
-
-    Attributes:
-        stream: the stream that it belongs to.
-        index: its position, from 0.
-    """
-
-    stream: Stream
-    index: int
-
-    @cached_property
-    def classes(self) -> tuple[int, ...]:
-        """Classes of its training samples, in ascending order."""
-        return tuple(np.unique(self.stream.data.train.y[self.stream.segments[self.index]]).tolist())
-
-    @property
-    def task(self) -> int | None:
-        """Its task label, for whoever describes the stream; a learner asks `train.task`."""
-        return None if self.stream.tasks is None else self.stream.tasks[self.index]
-
-    @cached_property
-    def train(self) -> TrainView:
-        """All that a strategy gets."""
-        return TrainView(self.stream, self.index)
-
-    @property
-    def test(self) -> Ids:
-        """Ids into `test_source`."""
-        return self.stream.tests[self.index]
-
-    @property
-    def test_source(self) -> Source:
-        """The source that `test` counts in."""
-        return self.stream.data.test
-
-    def steps(self, after: Step | None = None) -> Iterator[tuple[Step, Batch]]:
-        """The updates of this experience, after the step `after` where one is given."""
-        walk, ahead = self.walk(after), self.stream.ahead
-        while some := list(islice(walk, ahead)):
-            yield from zip((step for step, _ in some), self.stream.batches([index for _, index in some]), strict=True)
-
-    def walk(self, after: Step | None = None) -> Iterator[tuple[Step, Tensor]]:
-        """The ids of the updates; order = f(seed, "order", experience, epoch), so seeking past `after` reads nothing."""
-        stream, k, begin = self.stream, self.index, self.stream.starts[self.index]
-        end = stream.starts[k + 1]
-        n = begin if after is None else max(begin, after.n)
-        reached = begin
-        for epoch, iterations in enumerate(stream.iterations(k)):
-            if n < reached + iterations:
-                order = torch.from_numpy(stream.order.ids(stream.segments, k, epoch, stream.epochs, stream.seed))
-                for i in range(n - reached, iterations):
-                    n += 1
-                    index = order[i * stream.batch_size : (i + 1) * stream.batch_size]
-                    yield Step(n, k, epoch, i, n - begin, n == end), index
-            reached += iterations
-
-
-class Experiences(Sequence[StreamExperience]):
-    """The experiences of a stream: `experiences[3]`, `experiences[:3]`, a loop."""
-
-    def __init__(self, stream: Stream, positions: range) -> None:
-        self._stream, self._positions = stream, positions
-
-    @overload
-    def __getitem__(self, item: int) -> StreamExperience: ...
-    @overload
-    def __getitem__(self, item: slice) -> Experiences: ...
-    def __getitem__(self, item: int | slice) -> StreamExperience | Experiences:
-        if isinstance(item, slice):
-            return Experiences(self._stream, self._positions[item])
-        return StreamExperience(self._stream, self._positions[item])
-
-    def __len__(self) -> int:
-        return len(self._positions)

@@ -58,6 +58,7 @@ class AGEM(Part):
     """
 
     name = "agem"
+    needs_head = True
     state = ("episodes",)
     requires = frozenset({"boundaries"})
 

@@ -41,6 +41,7 @@ def refuse_conflicts(parts: tuple[Part, ...]) -> None:
         _at_most_one([p for p in parts if overrides(p, slot)], what)
     _at_most_one([p for p in parts if overrides(p, "network") or (overrides(p, "read") and p.answers)], "answer")
     _refuse_unlike_networks(parts)
+    _refuse_untrained_heads(parts)
     for part in parts:
         for hook in sorted(part.partners):
             if not any(brings(other, hook) for other in parts if other is not part):
@@ -61,6 +62,16 @@ def _at_most_one(takers: list[Part], what: str) -> None:
         raise CompositionError(
             f"at most one part may {what}; got {' and '.join(repr(p.name) for p in takers)}. "
             "Their result would depend on who comes first, so choose one of them."
+        )
+
+
+def _refuse_untrained_heads(parts: tuple[Part, ...]) -> None:
+    """What a head says that nobody trains must not guide another part."""
+    untrained, misled = [p for p in parts if not p.trains_head], [p for p in parts if p.needs_head]
+    if untrained and misled:
+        raise CompositionError(
+            f"{misled[0].name!r} makes use of the network's head, which must be trained; {untrained[0].name!r} trains only what is "
+            "below it. Choose one of them."
         )
 
 

@@ -66,6 +66,7 @@ class DER(Part):
     """
 
     name = "der"
+    needs_head = True
     state = ("memory",)
 
     def __init__(self, size: int = 500, alpha: float = 0.3, beta: float = 0.0, batch_size: int | None = None) -> None:

@@ -38,7 +38,8 @@ class EMA(Part):
     this part the weights are the same.
 
     Args:
-        decay: lambda, how much of the average is kept at an update; only for exponential weights.
+        decay: lambda, how much of the average is kept at an update; only for exponential weights. The average lags behind by
+            some 1 / (1 - decay) updates: for experiences of 100 updates take 0.9 rather than 0.99.
         weights: "exponential", "uniform", "linear" or "quadratic".
 
     Raises:

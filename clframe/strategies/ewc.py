@@ -63,9 +63,12 @@ class EWC(Part):
         4. The model is in evaluation mode while F is taken.
         5. Avalanche's "separate" keeps one F and one anchor for each experience, and sums over them at every update; the values
            are the same up to rounding.
+        6. In the online form `decay` multiplies the old F when a new one is added to it; progress & compress has it in the penalty
+           of the experience in progress, too. In the separate form it is no part of the original.
     """
 
     name = "ewc"
+    needs_head = True
     state = ("information", "anchor", "rest", "ready")
     requires = frozenset({"boundaries"})
 

@@ -77,6 +77,7 @@ class GDumb:
            each class, before the experience is trained, and trains with the run's optimizer, epochs and batch size.
         6. The run's optimizer, learning rate, batch size and epochs are not used. The copy of the first weights is not counted in
            the memory's bytes: they are a function of the seed.
+        7. Boundaries must be revealed, because it is trained at each; the paper needs none, and trains once, when it is asked.
     """
 
     name = "gdumb"

@@ -65,10 +65,11 @@ class GEM(Part):
            given by experience.
         2. Kept are the "last" samples as in the paper; De Lange et al. keep the first of the unshuffled data, Avalanche random
            ones.
-        3. No ridge by default, as in the paper. De Lange et al.'s code, Mammoth's and Avalanche's add 1e-3 whatever the scale of
-           the gradients is: where old gradients are small (a squared norm below 1e-3) the constraints then hardly bind.
-        4. The memory goes through the network in evaluation mode, so that it leaves no trace in running statistics. Avalanche's
-           goes in training mode, and updates them.
+        3. No ridge by default, as in the paper. The authors' code, De Lange et al.'s, Mammoth's and Avalanche's add 1e-3 whatever
+           the scale of the gradients is: where old gradients are small (a squared norm below 1e-3) the constraints then hardly
+           bind.
+        4. The memory goes through the network in evaluation mode, so that it leaves no trace in running statistics. In the authors'
+           code and Avalanche's it goes in training mode, and updates them.
         5. Samples are kept with their task labels and, as in the paper, each goes to its own task's head.
         6. The quadratic program is solved as non-negative least squares (scipy); the published codes call quadprog. The results
            agree, but where the old gradients' norms are in the thousands and differ much, quadprog 0.1.14 can stop short of the
@@ -77,6 +78,7 @@ class GEM(Part):
     """
 
     name = "gem"
+    needs_head = True
     state = ("episodes", "recent")
     requires = frozenset({"boundaries"})
 

@@ -57,6 +57,7 @@ class GradientProjection(Part):
     """
 
     name = "gradient-projection"
+    needs_head = True
     partners = frozenset({"recall"})
 
     def __init__(self) -> None:

@@ -68,6 +68,8 @@ class ICaRL(Part):
         6. PyCIL replaces the sigmoids: cross-entropy plus a distillation with a softmax.
         7. Classes of the experience in progress are learned from labels even if they were met before; the paper has none such.
            With separate heads, each sample's loss is over the classes of its own task.
+        8. Until an experience ends, the means of its classes are taken over its newest samples, which are at hand then: the paper
+           answers between experiences only. They are counted in the memory as ids, not as samples.
     """
 
     name = "icarl"

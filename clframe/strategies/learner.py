@@ -130,15 +130,16 @@ class Learner:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The heads that are measured beside the answer: those of parts, and the linear one where a part answers."""
-        return tuple(p.name for p in self._reading if not p.answers) + (("linear",) if self._answering else ())
+        """The heads that are measured beside the answer: those of parts, and the linear one where a part answers instead."""
+        linear = self._answering is not None and all(p.trains_head for p in self.parts)
+        return tuple(p.name for p in self._reading if not p.answers) + (("linear",) if linear else ())
 
     def predict_heads(self, x: Tensor, task: Tensor | None = None) -> dict[str, Tensor]:
         """Scores (B, C) of every head from one forward: the answer under "", and each of `heads`."""
         features = self.model.features(x)
         logits = self.model.head(features, task)
         scores = {"" if p.answers else p.name: p.read(features, logits, task) for p in self._reading}
-        return {**scores, "linear": logits} if "" in scores else {**scores, "": logits}
+        return {**scores, "linear" if "" in scores else "": logits}
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimizer, every part's declared state, and the ledger's counts."""

@@ -55,6 +55,7 @@ class LwF(Part):
     """
 
     name = "lwf"
+    needs_head = True
     state = ("teacher", "questions")
     requires = frozenset({"boundaries", "classes"})
 

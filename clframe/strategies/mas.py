@@ -61,6 +61,7 @@ class MAS(Part):
     """
 
     name = "mas"
+    needs_head = True
     state = ("importance", "anchor", "experiences")
     requires = frozenset({"boundaries"})
 

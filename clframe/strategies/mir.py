@@ -75,6 +75,7 @@ class MIR(Replay):
     """
 
     name = "mir"
+    needs_head = True
 
     def __init__(self, size: int = 500, memory: str = "reservoir", batch_size: int | None = None, candidates: int = 50) -> None:
         super().__init__(size, memory, batch_size)

@@ -64,6 +64,8 @@ class Part:
         requires: what the scenario must reveal: "boundaries", "classes", "task_train", "task_test".
         partners: hooks that some other part of the Learner must bring, such as "recall".
         recalls: what `recall` gives: samples of the "past", or another "view" of the new batch.
+        trains_head: whether the network's own head is trained; a loss below it leaves the head as it was drawn.
+        needs_head: whether it makes use of the head's scores or of the cross-entropy, so that an untrained head would mislead it.
         answers: whether `read` answers `predict`; otherwise it is measured beside the linear head.
         grows: what its state grows with, besides the classes: some of "samples", "experiences"; a bounded one with neither.
         known_failures: conformance checks that it fails, with the reason.
@@ -84,6 +86,8 @@ class Part:
     requires: frozenset[str] = frozenset()
     partners: frozenset[str] = frozenset()
     recalls: Literal["past", "view"] = "past"
+    trains_head: bool = True
+    needs_head: bool = False
     answers: bool = True
     grows: frozenset[str] = frozenset()
     known_failures: ClassVar[Mapping[str, str]] = {}

@@ -82,6 +82,7 @@ class PRD(Part):
 
     name = "prd"
     recalls = "view"
+    trains_head = False
     state = ("prototypes", "projection", "steps", "teacher", "old_prototypes", "met")
     requires = frozenset({"boundaries", "classes"})
 

@@ -160,7 +160,8 @@ def cost(name: str, results: pd.DataFrame, costs: dict[str, dict[str, Any]]) -> 
         found = costs[name]
         lines.append(
             f"An update takes {found['ratio']:.2f} times the CPU time of one of finetune (quartiles {found['spread'][0]:.2f} to "
-            f"{found['spread'][1]:.2f}; MLP 784-400-400-10, batch 10; `python -m benchmarks --only methods`)."
+            f"{found['spread'][1]:.2f}; MLP 784-400-400-10, batch 10; `python -m benchmarks --only methods`). What it "
+            "does when an experience ends is not in it."
         )
     for benchmark in TITLES:
         here = results[results.benchmark == benchmark]

@@ -211,3 +211,42 @@ def test_resume_starts_what_had_not_begun_as_it_was_first_asked_for(tmp_path: Pa
     assert code == 0, err
     spec = json.loads((out / "lwf" / "seed-0" / "spec.json").read_text())
     assert spec["options"]["lr"] == 0.02
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_trained_or_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    place = tmp_path / "none"
+    for strategies, said in (
+        ("finetune,er(size=5)", "er(size=5): size must be at least the number of classes, 10"),
+        ("finetune,der(size=200,size=300)", "an option of 'der' must be given once; got 'size' twice"),
+        ("finetune,ewc(strength=nan)", "strength must be float, finite; got 'nan'"),
+        ("finetune,ER", "Did you mean 'er'"),
+        ("finetune,ewc+prd", "'ewc' makes use of the network's head, which must be trained"),
+        ("", "strategies must be at least one; got []"),
+    ):
+        code, _, err = run(capsys, "run", "--strategy", strategies, "--out", str(place), "--jobs", "1")
+        assert code == 2
+        assert said in err
+        assert not place.exists()
+
+
+def test_a_run_that_diverges_does_not_take_the_table_of_the_others_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--strategy", "ewc(strength=1e30),finetune", "--evaluate", "boundaries", "--out", str(tmp_path), "--jobs", "1"]
+    code, out, err = run(capsys, "run", *arguments)
+    assert code == 2
+    assert "must be finite" in err
+    assert "finetune" in out
+    assert (tmp_path / "report.html").exists()
+
+
+def test_the_validation_split_and_a_slice_of_a_stream_can_be_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    scenario = "split-digits(validation=0.2,classes=0-5,experiences=3)[:2]"
+    arguments = ["--strategy", "finetune", "--evaluate", "boundaries", "--tested-on", "validation", "--out", str(tmp_path)]
+    code, _, err = run(capsys, "run", "--scenario", scenario, *arguments, "--json", "true")
+    assert code == 0, err
+    spec = json.loads(next(tmp_path.rglob("spec.json")).read_text())
+    assert spec["resolved"]["tested_on"] == "validation"
+    assert spec["resolved"]["experiences"] == 2

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clframe.data import Dataset
+from clframe.data import Dataset, load
 from clframe.errors import CompositionError, DataError, OptionError
 from clframe.scenarios import AsGiven, Cumulative, Joint, Shuffled, Stream, class_incremental, gaussian, task_incremental
+from clframe.scenarios.catalog import build
 from clframe.types import Reveals
 
 ORDERS = [Shuffled(), AsGiven(), Cumulative(), Joint()]
@@ -128,3 +129,30 @@ def test_an_empty_experience_is_refused_with_its_number(toy: Dataset) -> None:
         Stream("mine", toy, [some], [none], Reveals())
     with pytest.raises(DataError, match="one array of ids an experience"):
         Stream("mine", toy, [some], [])
+
+
+def test_a_slice_of_a_stream_is_the_same_experiences() -> None:
+    whole = class_incremental("digits", class_order="sorted", validation=0.1)
+    some = whole[1:3]
+    assert [e.classes for e in some.experiences] == [(2, 3), (4, 5)]
+    assert [e.task for e in some.experiences] == [1, 2]
+    assert some.num_classes == 10
+    assert np.array_equal(some.validation[0], whole.validation[1])
+    assert len(whole[:]) == 5
+    for wrong in (slice(5, None), slice(0, 4, 2), slice(2, 2)):
+        with pytest.raises(OptionError, match="must be a stretch of the 5 experiences"):
+            whole[wrong]
+    with pytest.raises(TypeError, match=r"stream\.experiences\[1\]"):
+        whole[1]  # type: ignore[index]
+
+
+def test_some_classes_of_a_data_set_are_numbered_anew() -> None:
+    stream = build("split-digits(classes=[7,3,5],experiences=3,class_order=sorted)")
+    assert stream.data.train.class_names == ("7", "3", "5")
+    whole = load("digits")
+    assert (whole.train.y[stream.data.train.ids] == np.array([7, 3, 5])[stream.data.train.y]).all()  # type: ignore[attr-defined]
+    assert stream.fingerprint() != build("split-digits(classes=[3,7,5],experiences=3,class_order=sorted)").fingerprint()
+    assert [e.classes for e in build("permuted-digits(classes=0-2,experiences=2)").experiences] == [(0, 1, 2)] * 2
+    for wrong in ("5-4", "3", "[1]", "[1,1]", "[8,10]"):
+        with pytest.raises(OptionError, match="classes must be"):
+            build(f"split-digits(classes={wrong})")

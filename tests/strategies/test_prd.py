@@ -11,8 +11,7 @@ from torch.nn import functional
 from clframe.errors import CompositionError, OptionError
 from clframe.models import build
 from clframe.scenarios import Stream, class_incremental, permuted, task_incremental
-from clframe.strategies import Learner, Part, Replay, View
-from clframe.strategies.gradient_projection import GradientProjection
+from clframe.strategies import STRATEGIES, Learner, Part, Replay, View
 from clframe.strategies.prd import PRD, contrast, relation
 from clframe.types import Batch
 
@@ -237,10 +236,26 @@ def test_a_model_without_a_head_gets_a_sentence() -> None:
         Learner(model, torch.optim.SGD(model.parameters(), lr=0.1), PRD())
 
 
+@pytest.mark.parametrize("other", ["ewc", "lwf", "der", "mas", "mir", "gem", "agem"])
+def test_what_reads_the_untrained_head_is_refused(other: str) -> None:
+    with pytest.raises(CompositionError, match=f"'{other}' makes use of the network's head, which must be trained; 'prd' trains"):
+        learner(small(), STRATEGIES.load(other)())
+    made, _ = learner(small())
+    assert made.heads == ()
+
+
+class NeedsThePast(Part):
+    name = "needs-the-past"
+    partners = frozenset({"recall"})
+
+    def absorb(self, view: View) -> None:
+        assert view
+
+
 def test_the_second_view_is_nothing_of_the_past() -> None:
     with pytest.raises(CompositionError, match="needs another part that recalls samples"):
-        learner(small(), GradientProjection())
-    made, stream = learner(Replay(size=20), small(), GradientProjection())
+        learner(small(), NeedsThePast())
+    made, stream = learner(Replay(size=20), small())
     train(made, stream, 1)
     made.begin(stream.experiences[1].train)
     _, batch = next(stream.experiences[1].steps())

@@ -12,7 +12,7 @@ from clframe.errors import bad_option, unknown_name
 from clframe.eval.protocol.space import Choice, Space
 from clframe.seeding import rng
 
-SEARCHES = ("random", "quasi-random", "grid", "tpe")
+SEARCHES = ("random", "quasi-random", "grid")
 
 
 def check_search(name: str) -> str:
