@@ -1,16 +1,18 @@
-"""Carry a study out: all trials, then the choice, then what is reported. What is there already is not done again."""
+"""Carry a study out: all trials, then the choice, then the runs that are reported. What is there already is not done again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clframe import pieces
 from clframe.comparison import Job, attempt
 from clframe.errors import ClframeError, RunError
+from clframe.eval.protocol.access import Samples, refuse_overlap
 from clframe.eval.protocol.protocols import Place, Protocol, Streams
 from clframe.eval.protocol.search import draws
 from clframe.eval.protocol.setting import applied
@@ -20,6 +22,19 @@ from clframe.experiment import rehearse
 
 Progress = Callable[[str, int, int], None]
 Values = Mapping[str, Any]
+AT_BOUNDARIES = ("acc", "bwt", "la", "average_incremental_accuracy")
+"""Metrics that boundaries are enough for: trials that they choose between are not measured more often."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One method under one protocol on one scenario: where it is tuned (None: nowhere), and where it is scored."""
+
+    streams: Streams
+    protocol: Protocol
+    method: str
+    tuning: Place | None
+    scored: Place
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Trial:
     """
 
     values: Values
-    scores: tuple[float | None, ...]
+    scores: tuple[float | None, ...] = ()
 
     @property
     def score(self) -> float | None:
@@ -43,158 +58,228 @@ class Trial:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method under one protocol on one scenario.
+    """What came of a case.
 
     Attributes:
-        streams, protocol, method: what this is.
+        case: the method, the protocol and the scenario.
         trials: what was tried; one without scores where nothing was chosen.
-        chosen: position of the best trial.
+        chosen: position of the best trial, for every evaluation seed.
         results: the runs that are reported, with the chosen values.
         failed: what ended the others.
+        tuning_flops: floating-point operations of training in all trials.
     """
 
-    streams: Streams
-    protocol: Protocol
-    method: str
+    case: Case
     trials: tuple[Trial, ...]
-    chosen: int
+    chosen: tuple[int, ...]
     results: Results
     failed: tuple[ClframeError, ...] = ()
+    tuning_flops: float = 0.0
 
     @property
-    def values(self) -> Values:
-        """What was chosen."""
-        return self.trials[self.chosen].values
+    def score(self) -> float | None:
+        """The score of what was chosen, in the tuning phase: the mean over seeds; None where nothing was chosen."""
+        if self.case.tuning is None:
+            return None
+        if self.case.protocol.seeds == "each":
+            scores = [self.trials[i].scores[s] for s, i in enumerate(self.chosen)]
+        else:
+            scores = list(self.trials[self.chosen[0]].scores)
+        known = [s for s in scores if s is not None]
+        return sum(known) / len(known)
 
 
-def conduct(study: Study, out: str | Path, *, jobs: int = 1, progress: Progress | None = None) -> list[Entry]:
+def conduct(
+    study: Study,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    begin: Callable[[Sequence[Case]], None] | None = None,
+) -> list[Entry]:
     """Carry out the study below the directory.
 
     Every run lies in a directory named by a hash of all that it is made of: OUT/trials/HASH and OUT/runs/HASH. So a study that
-    was stopped, or whose file was changed, does what is missing and nothing else.
+    was stopped, or whose file was changed, does what is missing and nothing else, and protocols that need the same run share it.
 
     Args:
         study: what to do.
         out: the directory.
         jobs: runs at the same time.
         progress: called with (name of the run, updates done, updates in all).
+        begin: called with the cases when everything has been checked and nothing is trained yet.
 
     Raises:
         ClframeError: something cannot be built, before anything is trained; or no trial of a method came to its end.
     """
     out = Path(out)
-    cases = list(_cases(study))
-    for streams, protocol, method, tuning, scored in cases:
-        for place in (tuning, scored):
-            if place is not None:
-                words, options = applied(method, {} if tuning is None else _drawn(study, method)[0])
-                _tell(
-                    f"scenarios.{streams.name}, {protocol.name}", rehearse, place.scenario, words, **_options(study, options, place)
-                )
-    searched = [(tuning, method) for _, _, method, tuning, _ in cases if tuning is not None]
-    trial_jobs = {job.out: job for tuning, method in searched for job in _trial_jobs(study, tuning, method, out)}
-    outcomes = dict(zip(trial_jobs, attempt(list(trial_jobs.values()), jobs, progress), strict=True)) if trial_jobs else {}
-    _refuse_unexpected(outcomes.values())
-    chosen = [_choose(study, case, outcomes, out) for case in cases]
-    run_jobs = [_run_jobs(study, case, trials[best], out) for case, (trials, best) in zip(cases, chosen, strict=True)]
-    wanted = {job.out: job for some in run_jobs for job in some}
-    done = dict(zip(wanted, attempt(list(wanted.values()), jobs, progress), strict=True))
-    _refuse_unexpected(done.values())
+    try:
+        cases = list(cases_of(study))
+        check(study, cases)
+    except ClframeError as error:
+        raise type(error)(f"{study.name}: {error}") from error
+    if begin is not None:
+        begin(cases)
+    tried = _done((job for case in cases for job in _trial_jobs(study, case, out)), jobs, progress)
+    trials = [_trials(study, case, tried, out) for case in cases]
+    chosen = [choose(study, case, found) for case, found in zip(cases, trials, strict=True)]
+    planned = [_run_jobs(study, case, found, picks, out) for case, found, picks in zip(cases, trials, chosen, strict=True)]
+    done = _done((job for some in planned for job in some), jobs, progress)
     entries = []
-    for (streams, protocol, method, _, _), (trials, best), some in zip(cases, chosen, run_jobs, strict=True):
+    for case, found, picks, some in zip(cases, trials, chosen, planned, strict=True):
         ends = [done[job.out] for job in some]
-        results = Results([r for r in ends if isinstance(r, Result)])
-        failed = tuple(e for e in ends if isinstance(e, ClframeError))
-        entries.append(Entry(streams, protocol, method, trials, best, results, failed))
+        results = Results([end for end in ends if isinstance(end, Result)])
+        failed = tuple(end for end in ends if isinstance(end, ClframeError))
+        spent = [end for job in _trial_jobs(study, case, out) if isinstance(end := tried[job.out], Result)]
+        flops = sum(end.budget.train_flops for end in spent)
+        entries.append(Entry(case, found, picks, results, failed, flops))
     return entries
 
 
-Case = tuple[Streams, Protocol, str, Place | None, Place]
+def check(study: Study, cases: Sequence[Case]) -> None:
+    """Build one of everything, and compare the samples of the two phases; nothing is trained.
+
+    Raises:
+        ClframeError: something cannot be built, or a protocol that keeps its phases apart has samples in both.
+    """
+    known, compared = Samples(study.options.get("data_dir")), set()
+    for case in cases:
+        _rehearse(study, case)
+        phases = (case.streams.name, case.protocol.name)
+        if case.tuning is not None and not case.protocol.reuses and phases not in compared:
+            compared.add(phases)
+            every = ((a, b) for a in tuning_seeds(study, case) for b in study.evaluation_seeds)
+            pairs = zip(study.evaluation_seeds, study.evaluation_seeds, strict=True) if case.protocol.seeds == "each" else every
+            refuse_overlap(case.streams.name, case.tuning, case.scored, pairs, known)
 
 
-def _cases(study: Study) -> Iterator[Case]:
+def cost(study: Study, case: Case) -> int:
+    """Experiences trained for one method, trials and reported runs of all seeds together: K trials x T experiences x S seeds."""
+
+    def length(place: Place) -> int:
+        return len(pieces.stream(place.scenario, "finetune", study.evaluation_seeds[0], study.options.get("data_dir")))
+
+    trained = len(study.evaluation_seeds) * length(case.scored)
+    if case.tuning is None:
+        return trained
+    return trained + len(settings(study, case)) * len(tuning_seeds(study, case)) * length(case.tuning)
+
+
+def cases_of(study: Study) -> Iterator[Case]:
+    """Every method under every protocol on every scenario."""
     for streams in study.scenarios:
         for protocol in study.protocols:
             tuning, scored = protocol.phases(streams, study.validation)
             for method in study.methods:
-                yield streams, protocol, method, tuning, scored
+                yield Case(streams, protocol, method, tuning, scored)
 
 
-def _drawn(study: Study, method: str) -> list[dict[str, Any]]:
-    """The settings that are tried."""
-    return draws(study.search, study.methods[method], study.trials, study.seed, study.known)
+def settings(study: Study, case: Case) -> list[dict[str, Any]]:
+    """The settings that are tried; one without values where nothing is chosen."""
+    if case.tuning is None:
+        return [{}]
+    return draws(study.search, study.methods[case.method], study.trials, study.seed, study.known)
 
 
-def _trial_jobs(study: Study, place: Place, method: str, out: Path) -> Iterator[Job]:
-    for values in _drawn(study, method):
-        yield from _jobs(study, place, method, values, study.tuning_seeds, out / "trials")
+def tuning_seeds(study: Study, case: Case) -> tuple[int, ...]:
+    """The seeds that every trial is gone through with."""
+    return study.tuning_seeds if case.protocol.seeds == "other" else study.evaluation_seeds
 
 
-def _run_jobs(study: Study, case: Case, trial: Trial, out: Path) -> list[Job]:
-    _, protocol, method, tuning, scored = case
-    count = 0 if tuning is None else len(_drawn(study, method)) * len(study.tuning_seeds)
-    told = {} if tuning is None else {"tuning": f"{protocol.name}: {protocol.looks_at}", "tuning_trials": count}
-    return list(_jobs(study, scored, method, trial.values, study.evaluation_seeds, out / "runs", told))
+def choose(study: Study, case: Case, trials: Sequence[Trial]) -> tuple[int, ...]:
+    """For every evaluation seed the position of the trial with the best score, the first of equals.
+
+    Raises:
+        RunError: no trial has a score.
+    """
+    count = len(study.evaluation_seeds)
+    if case.tuning is None:
+        return (0,) * count
+    if case.protocol.seeds == "each":
+        return tuple(_best(study, case, [trial.scores[s] for trial in trials]) for s in range(count))
+    return (_best(study, case, [trial.score for trial in trials]),) * count
+
+
+def _best(study: Study, case: Case, scores: Sequence[float | None]) -> int:
+    sign = 1.0 if study.maximise else -1.0
+    known = [(sign * score, -i) for i, score in enumerate(scores) if score is not None]
+    if not known:
+        raise RunError(
+            f"methods.{case.method}: at least one trial must come to its end with a value of {study.metric!r}; none of "
+            f"{len(scores)} did on {case.streams.name} under {case.protocol.name}. Narrow its space, such as the learning rates."
+        )
+    return -max(known)[1]
+
+
+def _trials(study: Study, case: Case, tried: Mapping[Path | None, Result | ClframeError], out: Path) -> tuple[Trial, ...]:
+    if case.tuning is None:
+        return (Trial({}),)
+    found = []
+    for values in settings(study, case):
+        ends = [tried[job.out] for job in _jobs(study, case.tuning, case.method, values, tuning_seeds(study, case), out / "trials")]
+        scores = tuple(getattr(end.metrics, study.metric) if isinstance(end, Result) else None for end in ends)
+        found.append(Trial(values, scores))
+    return tuple(found)
+
+
+def _trial_jobs(study: Study, case: Case, out: Path) -> Iterator[Job]:
+    if case.tuning is not None:
+        for values in settings(study, case):
+            yield from _jobs(study, case.tuning, case.method, values, tuning_seeds(study, case), out / "trials")
+
+
+def _run_jobs(study: Study, case: Case, trials: Sequence[Trial], chosen: Sequence[int], out: Path) -> list[Job]:
+    told: dict[str, Any] = {}
+    if case.tuning is not None:
+        seeds = 1 if case.protocol.seeds == "each" else len(tuning_seeds(study, case))
+        told = {"tuning": f"{case.protocol.name}: {case.protocol.looks_at}", "tuning_trials": len(trials) * seeds}
+    return [
+        job
+        for seed, i in zip(study.evaluation_seeds, chosen, strict=True)
+        for job in _jobs(study, case.scored, case.method, trials[i].values, [seed], out / "runs", told)
+    ]
 
 
 def _jobs(
     study: Study, place: Place, method: str, values: Values, seeds: Sequence[int], out: Path, told: Values | None = None
 ) -> Iterator[Job]:
-    words, chosen = applied(method, values)
-    options = {**_options(study, chosen, place), **(told or {})}
+    words, options = _words(study, place, method, values)
+    options |= told or {}
+    content = {k: v for k, v in options.items() if k not in ("data_dir", "device", "threads")}
     for seed in seeds:
-        content = {k: v for k, v in options.items() if k != "data_dir"}
-        name = hashlib.blake2b(
-            json.dumps([place.scenario, words, seed, content], sort_keys=True, default=str).encode(), digest_size=8
-        )
-        yield Job(place.scenario, words, seed, out / name.hexdigest(), options)  # type: ignore[arg-type]
+        text = json.dumps([place.scenario, words, seed, content], sort_keys=True, default=str)
+        name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        yield Job(place.scenario, words, seed, out / name, options)  # type: ignore[arg-type]
 
 
-def _options(study: Study, chosen: Values, place: Place) -> dict[str, Any]:
-    found = {**study.options, **chosen}
+def _words(study: Study, place: Place, method: str, values: Values) -> tuple[str, dict[str, Any]]:
+    """The strategy and the options of its runs at a place."""
+    words, chosen = applied(method, values)
+    options = {**study.options, **chosen}
     if place.tested_on == "validation":
-        found |= (
-            {"tested_on": "validation", "evaluate": "boundaries"} if study.metric in END_OF_TASK else {"tested_on": "validation"}
-        )
-    return found
+        options["tested_on"] = "validation"
+        if study.metric in AT_BOUNDARIES:
+            options["evaluate"] = "boundaries"
+    return words, options
 
 
-END_OF_TASK = ("acc", "bwt", "la", "average_incremental_accuracy")
-"""Metrics that boundaries are enough for: trials are then not measured between them."""
+def _rehearse(study: Study, case: Case) -> None:
+    """Build what the case runs, and refuse it where it cannot be built."""
+    for place in (case.tuning, case.scored):
+        if place is None:
+            continue
+        words, options = _words(study, place, case.method, settings(study, case)[0])
+        try:
+            rehearse(place.scenario, words, seed=study.evaluation_seeds[0], **options)
+        except ClframeError as error:
+            raise type(error)(f"methods.{case.method} on scenarios.{case.streams.name}: {error}") from error
 
 
-def _choose(
-    study: Study, case: Case, outcomes: Mapping[Path | None, Result | ClframeError], out: Path
-) -> tuple[tuple[Trial, ...], int]:
-    """The trials and the best of them; the first of equals."""
-    streams, protocol, method, tuning, _ = case
-    if tuning is None:
-        return (Trial({}, ()),), 0
-    trials = []
-    for values in _drawn(study, method):
-        ends = [outcomes[job.out] for job in _jobs(study, tuning, method, values, study.tuning_seeds, out / "trials")]
-        scores = tuple(getattr(r.metrics, study.metric) if isinstance(r, Result) else None for r in ends)
-        trials.append(Trial(values, scores))
-    sign = 1.0 if study.maximise else -1.0
-    known = [(i, t.score) for i, t in enumerate(trials) if t.score is not None]
-    if not known:
-        raise RunError(
-            f"{method} on {streams.name}, {protocol.name}: at least one trial must come to its end with a value of "
-            f"{study.metric!r}; none of {len(trials)} did. Narrow its space, such as the learning rates, or take another metric."
-        )
-    return tuple(trials), max(known, key=lambda k: (sign * k[1], -k[0]))[0]
-
-
-def _refuse_unexpected(outcomes: Any) -> None:
-    """A run that diverged is a result; anything else that went wrong is not."""
-    for outcome in outcomes:
-        if isinstance(outcome, ClframeError) and not (isinstance(outcome, RunError) and "must be finite" in str(outcome)):
-            raise outcome
-
-
-def _tell(where: str, function: Callable[..., None], *args: Any, **options: Any) -> None:
-    """Call it; an error begins with where it was."""
-    try:
-        function(*args, **options)
-    except ClframeError as error:
-        raise type(error)(f"{where}: {error}") from error
+def _done(planned: Iterable[Job], jobs: int, progress: Progress | None) -> dict[Path | None, Result | ClframeError]:
+    """Every run by its directory, each done once. A run that diverged is a result; anything else that went wrong is raised."""
+    distinct = {job.out: job for job in planned}
+    ends = attempt(list(distinct.values()), jobs, progress) if distinct else []
+    for end in ends:
+        if isinstance(end, ClframeError) and not (isinstance(end, RunError) and "must be finite" in str(end)):
+            raise end
+    return dict(zip(distinct, ends, strict=True))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from clframe.errors import OptionError, bad_option
 from clframe.registry import Registry, call, parse
+
+_SLICE = re.compile(r"(\[\d*:\d*\]\s*)+$")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Protocol:
         looks_at: what the choice looks at, in words; "nothing" for settings that are given.
         deployable: whether it could be followed where a stream comes once and is not known beforehand.
         reuses: whether data that the choice looked at counts in the score.
+        seeds: "other" (the tuning seeds, one choice), "same" (the evaluation seeds, one choice), or "each" (every evaluation
+            seed chooses for itself: its stream is what the choice may look at).
         phases: (streams, validation share) -> where to tune (None: nowhere), where to score.
     """
 
@@ -53,19 +58,20 @@ class Protocol:
     looks_at: str
     deployable: bool
     reuses: bool
+    seeds: Literal["other", "same", "each"]
     phases: Callable[[Streams, float], tuple[Place | None, Place]]
 
 
 def fixed() -> Protocol:
     """Nothing is chosen: the options are those of the method and of the study."""
-    return Protocol("fixed", "nothing", True, False, lambda s, share: (None, Place(s.evaluation)))
+    return Protocol("fixed", "nothing", True, False, "same", lambda s, share: (None, Place(s.evaluation)))
 
 
 def end_of_training() -> Protocol:
     """The oracle: the whole stream is gone through with every trial, and the best of them is reported on the same stream.
 
     This is what most papers do. The choice looks at validation samples of every experience, so it knows the future; the
-    final training uses them, too.
+    final training uses them, too. One setting is chosen for all seeds.
 
     Reference: Lee et al., "Hyperparameter selection in continual learning", 2024, "end-of-training".
     """
@@ -73,7 +79,7 @@ def end_of_training() -> Protocol:
     def phases(s: Streams, share: float) -> tuple[Place, Place]:
         return Place(validated(s.evaluation, share), "validation"), Place(s.evaluation)
 
-    return Protocol("end-of-training", "validation samples of the whole stream that is scored", False, True, phases)
+    return Protocol("end-of-training", "validation samples of the whole stream that is scored", False, True, "same", phases)
 
 
 def gtep() -> Protocol:
@@ -98,11 +104,13 @@ def gtep() -> Protocol:
             )
         return Place(validated(s.tuning, share), "validation"), Place(s.evaluation)
 
-    return Protocol("gtep", "validation samples of the tuning stream, other data", True, False, phases)
+    return Protocol("gtep", "validation samples of the tuning stream, other data", True, False, "other", phases)
 
 
 def first_tasks(m: int = 3, reuse: bool = False) -> Protocol:
     """The first m experiences choose, and may be gone through many times; the score is taken on the others.
+
+    Every seed chooses for itself, because its stream begins with classes of its own.
 
     Args:
         m: how many.
@@ -121,7 +129,7 @@ def first_tasks(m: int = 3, reuse: bool = False) -> Protocol:
 
     what = "the first experience" if m == 1 else f"the first {m} experiences"
     name = f"first-tasks(m={m}{', reuse=true' if reuse else ''})"
-    return Protocol(name, f"validation samples of {what}", True, reuse, phases)
+    return Protocol(name, f"validation samples of {what}", True, reuse, "each", phases)
 
 
 def first_task() -> Protocol:
@@ -130,7 +138,7 @@ def first_task() -> Protocol:
     Reference: Lee et al., 2024, "first-task".
     """
     found = first_tasks(1, reuse=True)
-    return Protocol("first-task", found.looks_at, True, True, found.phases)
+    return replace(found, name="first-task")
 
 
 PROTOCOLS = Registry(
@@ -166,17 +174,18 @@ def validated(scenario: str, share: float) -> str:
     """The scenario with a validation split.
 
     Example:
-        >>> validated("split-digits(experiences=2)", 0.1)
-        'split-digits(experiences=2,validation=0.1)'
+        >>> validated("split-digits(experiences=4)[:2]", 0.1)
+        'split-digits(experiences=4,validation=0.1)[:2]'
     """
-    name, options = parse(scenario)
+    cut = _SLICE.search(scenario)
+    name, options = parse(scenario[: cut.start()] if cut else scenario)
     if "validation" in options:
         raise OptionError(
             f"the validation share of a study must be given once; got 'validation' in {scenario!r}. Leave it out there: "
             "the study's own 'validation' is put in where a protocol tunes."
         )
     given: dict[str, Any] = {**options, "validation": share}
-    return f"{name}({','.join(f'{k}={_plain(v)}' for k, v in given.items())})"
+    return f"{name}({','.join(f'{k}={_plain(v)}' for k, v in given.items())}){cut[0] if cut else ''}"
 
 
 def _plain(value: object) -> str:

@@ -28,7 +28,7 @@ class Study:
     """What is compared, and how options are chosen.
 
     Attributes:
-        name: of the file.
+        name: the path of its file.
         methods: method in words -> what may be chosen for it, the shared space included.
         scenarios: the streams.
         protocols: the ways of choosing.
@@ -79,7 +79,7 @@ def read(path: str | Path) -> Study:
             f"a study must be a readable YAML file; got {str(path)!r}: {error}. Correct the path or the file."
         ) from error
     try:
-        return study(written, name=place.stem)
+        return study(written, name=str(place))
     except ClframeError as error:
         raise OptionError(f"{place}: {error}") from error
 

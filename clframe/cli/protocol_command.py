@@ -1,0 +1,82 @@
+"""`clframe protocol`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clframe.cli.parsing import parse, parser, progress, say
+
+if TYPE_CHECKING:
+    from clframe.eval.protocol.outcome import Group
+    from clframe.eval.protocol.study import Study
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a study: tune, choose, evaluate, and say how far the choice can be trusted."""
+    from clframe.eval.protocol.conduct import Case, conduct
+    from clframe.eval.protocol.outcome import groups
+    from clframe.eval.protocol.study import read
+    from clframe.eval.protocol.tables import markdown, plan
+
+    made = parser("protocol", "Carry out a study: methods x protocols x scenarios x seeds, tuned and evaluated in separate phases.")
+    made.add_argument("study", type=str, help="YAML file of the study")
+    made.add_argument("--out", type=str | None, default=None, help="directory of the study; studies/NAME by default")
+    made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
+    made.add_argument("--data_dir", type=str | None, default=None, help="folder of data sets; CLFRAME_DATA by default")
+    made.add_argument("--json", type=bool, default=False, help="print the outcome as JSON")
+    given = parse(made, arguments)
+
+    study = read(given.study)
+    if given.data_dir is not None:
+        study = dataclasses.replace(study, options={**study.options, "data_dir": given.data_dir})
+    out = Path(given.out) if given.out else Path("studies") / Path(given.study).stem
+
+    def begin(cases: Sequence[Case]) -> None:
+        for line in plan(study, cases):
+            say(line)
+
+    try:
+        with progress(quiet=given.json) as tell:
+            entries = conduct(study, out, jobs=given.jobs, progress=tell, begin=begin)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"What was done is kept in {out}: give the same command again to go on.")
+        raise
+    found = groups(study, entries)
+    (out / "study.md").write_text(markdown(found, study))
+    content = json.dumps([dataclasses.asdict(group) for group in found], indent=1, default=str)
+    (out / "study.json").write_text(content + "\n")
+    if given.json:
+        print(content)
+    else:
+        show(found, study, out)
+    return 0
+
+
+def show(found: Sequence[Group], study: Study, out: Path) -> None:
+    """The tables on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from clframe.eval.protocol.tables import COLUMNS, LEGEND, chosen, rows, tau
+
+    console = Console()
+    for group in found:
+        console.print(f"[bold]{group.scenario}, {group.protocol}[/bold]: looks at {group.looks_at}", highlight=False)
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for i, column in enumerate(COLUMNS):
+            table.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+        for cells in rows(group):
+            table.add_row(*cells)
+        console.print(table)
+        for words in (*chosen(group, study), *filter(None, [tau(group)])):
+            console.print(words, highlight=False)
+        for warning in group.warnings:
+            console.print(f"! {warning}", highlight=False)
+        console.print()
+    console.print(LEGEND, highlight=False)
+    console.print(f"study: {out / 'study.md'}; all runs: clframe report {out / 'runs'}", soft_wrap=True, highlight=False)

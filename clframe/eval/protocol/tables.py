@@ -1,0 +1,111 @@
+"""A study as text: what it will cost, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from clframe.eval.protocol.conduct import Case, cost, settings, tuning_seeds
+from clframe.eval.protocol.outcome import Group, Line
+from clframe.eval.protocol.study import Study
+from clframe.eval.statistics import Summary
+
+COLUMNS = ("method", "tuning", "rank", "evaluation", "rank", "regret", "transfer", "spread")
+LEGEND = (
+    "tuning: score of what was chosen, in the tuning phase; evaluation: mean over seeds and half the 95 % t interval; regret: "
+    "score of the oracle's choice minus this, same seeds; transfer: Spearman correlation of the trials' scores here and under the "
+    "oracle; spread: standard deviation over the trials."
+)
+
+
+def plan(study: Study, cases: Sequence[Case]) -> Iterator[str]:
+    """Before it starts: what each protocol looks at, and what it costs."""
+    for scenario, protocol, some in _grouped(cases):
+        case, total = some[0], sum(cost(study, c) for c in some)
+        runs = sum(len(study.evaluation_seeds) + _trial_runs(study, c) for c in some)
+        legal = "" if case.protocol.deployable else "; not for deployment"
+        yield (
+            f"{scenario}, {protocol}: looks at {case.protocol.looks_at}{legal}; {runs} runs of {len(some)} methods, "
+            f"{total} times training one experience"
+        )
+
+
+def _trial_runs(study: Study, case: Case) -> int:
+    return 0 if case.tuning is None else len(settings(study, case)) * len(tuning_seeds(study, case))
+
+
+def _grouped(cases: Sequence[Case]) -> Iterator[tuple[str, str, list[Case]]]:
+    found: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        found.setdefault((case.streams.name, case.protocol.name), []).append(case)
+    for (scenario, protocol), some in found.items():
+        yield scenario, protocol, some
+
+
+def rows(group: Group) -> list[tuple[str, ...]]:
+    """The lines of a group as cells, best evaluation score first."""
+    ordered = sorted(group.lines, key=lambda line: (line.rank is None, line.rank))
+    return [_cells(line) for line in ordered]
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return (
+        line.method,
+        _number(line.tuning),
+        _rank(line.tuning_rank),
+        interval(line.score) if not line.diverged else f"diverged {line.diverged}x",
+        _rank(line.rank),
+        "–" if line.regret is None else interval(line.regret),
+        _number(line.transfer, 2),
+        _number(line.spread),
+    )
+
+
+def chosen(group: Group, study: Study) -> Iterator[str]:
+    """What was chosen for each method, by evaluation seed where the seeds differ."""
+    for line in group.lines:
+        words = [", ".join(f"{name}={value}" for name, value in values.items()) for values in line.values]
+        if len(set(words)) == 1:
+            if words[0]:
+                yield f"{line.method}: {words[0]}"
+        else:
+            yield f"{line.method}: {'; '.join(f'seed {s}: {w}' for s, w in zip(study.evaluation_seeds, words, strict=True))}"
+
+
+def interval(found: Summary) -> str:
+    """`mean ± half-width`."""
+    if found.mean is None:
+        return "–"
+    return (
+        f"{found.mean:.3f}" if found.low is None or found.high is None else f"{found.mean:.3f} ± {(found.high - found.low) / 2:.3f}"
+    )
+
+
+def tau(group: Group) -> str:
+    """How well the ranks of the two phases agree."""
+    if group.tau is None:
+        return ""
+    value, low, high = group.tau
+    span = " (too few seeds for an interval)" if low is None else f" [{low:.2f}, {high:.2f}]"
+    return f"Kendall's tau between the ranks of the two phases: {value:.2f}{span}."
+
+
+def markdown(found: Sequence[Group], study: Study) -> str:
+    """The whole study as a Markdown page."""
+    lines = [f"# {study.name}", f"Metric: {study.metric}. Search: {study.search}, {study.trials} trials. {LEGEND}"]
+    for group in found:
+        lines += [f"## {group.scenario}, {group.protocol}", f"The choice looks at {group.looks_at}. {tau(group)}".strip()]
+        table = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+        lines.append("\n".join(table + ["| " + " | ".join(cells) + " |" for cells in rows(group)]))
+        if picks := list(chosen(group, study)):
+            lines.append("\n".join(f"- chosen, {pick}" for pick in picks))
+        if group.warnings:
+            lines.append("\n".join(f"- **{warning}**" for warning in group.warnings))
+    return "\n\n".join(lines) + "\n"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _rank(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
