@@ -70,6 +70,8 @@ class Memory(ABC):
     def keep(self, slots: Tensor, **extra: Tensor) -> None:
         """Keep something of each sample of the batch just offered: values (B, ...), at the slots (B,) that `update` returned."""
         taken = slots >= 0
+        if not taken.any():
+            return
         places = slots[taken]
         for name, value in extra.items():
             if name not in self.extra:

@@ -38,8 +38,24 @@ NOT_RUN = {
 }
 OTHER_COMMANDS = ("cd", "make")
 """Commands of the console blocks that are not clframe's."""
-CHEAPER = {"run": {"--jobs": "1", "--seeds": "1", "--evaluate": "every(k=20)"}, "resume": {"--jobs": "1"}}
+CHEAPER = {
+    "protocol": {"--jobs": "1"},
+    "run": {"--jobs": "1", "--seeds": "1", "--evaluate": "every(k=20)"},
+    "resume": {"--jobs": "1"},
+}
 """Options given to a command that does not give them itself; --jobs and --seeds in any case."""
+
+
+STUDY = """
+methods: [finetune]
+space: {lr: [0.01, 0.1]}
+scenarios: split-digits(experiences=2)
+protocols: [first-task]
+trials: 1
+seeds: 1
+options: {evaluate: boundaries}
+"""
+"""In the place of the study in examples/, which takes minutes."""
 
 
 class Block(NamedTuple):
@@ -116,6 +132,8 @@ def run_command(command: str, printed: str, where: str, capsys: pytest.CaptureFi
 def test_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "study.yaml").write_text(STUDY)
     rng = np.random.default_rng(0)
     names: dict[str, Any] = {"x": rng.normal(size=(200, 12)).astype(np.float32), "y": np.arange(200) % 10}
     for block in blocks(page):

@@ -22,7 +22,7 @@ from clframe.eval.protocol.conduct import Entry, cases_of, conduct
 from clframe.eval.protocol.outcome import best_of, edges, groups
 from clframe.eval.protocol.search import draws
 from clframe.eval.protocol.space import dimension, space
-from clframe.eval.protocol.study import Study, read, study
+from clframe.eval.protocol.study import Study, parse_study, read
 from clframe.eval.protocol.tables import plan
 
 HALF = "split-digits(classes={},experiences=2)"
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 
 
 def made(**changes: Any) -> Study:
-    return study({**SMALL, **changes})
+    return parse_study({**SMALL, **changes})
 
 
 def write(path: Path, **changes: Any) -> Path:

@@ -79,16 +79,16 @@ def read(path: str | Path) -> Study:
             f"a study must be a readable YAML file; got {str(path)!r}: {error}. Correct the path or the file."
         ) from error
     try:
-        return study(written, name=str(place))
+        return parse_study(written, name=str(place))
     except ClframeError as error:
         raise OptionError(f"{place}: {error}") from error
 
 
-def study(written: object, name: str = "study") -> Study:
+def parse_study(written: object, name: str = "study") -> Study:
     """A study from what its YAML file says.
 
     Example:
-        >>> found = study({"methods": ["finetune"], "scenarios": {"digits": "split-digits"}, "protocols": ["fixed"], "seeds": 2})
+        >>> found = parse_study({"methods": ["finetune"], "scenarios": "split-digits", "protocols": ["fixed"], "seeds": 2})
         >>> found.evaluation_seeds, found.tuning_seeds
         ((0, 1), (1000, 1001))
     """
