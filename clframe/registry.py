@@ -91,7 +91,7 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
             if not allowed:
                 raise OptionError(f"{kind} {name!r} takes no options; got {option!r}. Leave it out.")
             raise unknown_name(f"option of {kind} {name!r}", option, allowed)
-    _check_types(kind, name, function, options)
+    check_types(kind, name, function, options)
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     for option, parameter in parameters.items():
         if parameter.kind in named and parameter.default is parameter.empty and option not in options and option not in given:
@@ -104,7 +104,7 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
         raise
 
 
-def _check_types(kind: str, name: str, function: Any, options: Mapping[str, object]) -> None:
+def check_types(kind: str, name: str, function: Any, options: Mapping[str, object]) -> None:
     """Refuse a value of a plain type (int, float, str, bool, None) where the annotation asks for another plain type."""
     try:
         hints = typing.get_type_hints(vars(function).get("__init__", function) if isinstance(function, type) else function)

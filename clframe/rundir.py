@@ -78,7 +78,7 @@ class RunDirectory:
         except OSError as error:
             raise disk_error(self.path, error) from error
         if not (self.path / "spec.json").exists():
-            if any(p for p in self.path.iterdir() if not p.name.startswith(".")):
+            if any(p for p in self.path.iterdir() if not p.name.startswith(".") and p.name != "environment.json"):
                 raise RunError(
                     f"{str(self.path)!r} must be empty or hold this run; it holds other files and no spec.json. "
                     "Choose another directory with --out."

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a study: tune, choose, evaluate, and say how far the choice can be trusted."""
-    from clframe.eval.protocol.conduct import Case, conduct
+    from clframe.eval.protocol.cases import Case
+    from clframe.eval.protocol.conduct import conduct
     from clframe.eval.protocol.outcome import groups
     from clframe.eval.protocol.study import read
     from clframe.eval.protocol.tables import markdown, plan
@@ -79,4 +80,8 @@ def show(found: Sequence[Group], study: Study, out: Path) -> None:
             console.print(f"! {warning}", highlight=False)
         console.print()
     console.print(LEGEND, highlight=False)
-    console.print(f"study: {out / 'study.md'}; all runs: clframe report {out / 'runs'}", soft_wrap=True, highlight=False)
+    console.print(
+        f"study: {out / 'study.md'}; its runs: clframe report {out / 'runs' / 'SCENARIO' / 'PROTOCOL'}",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -18,12 +18,15 @@ import yaml
 
 from clframe.cli.main import main
 from clframe.errors import ClframeError, OptionError
-from clframe.eval.protocol.conduct import Entry, cases_of, conduct
+from clframe.eval.protocol.cases import Entry, cases_of, settings
+from clframe.eval.protocol.conduct import conduct
 from clframe.eval.protocol.outcome import best_of, edges, groups
+from clframe.eval.protocol.protocols import validated
 from clframe.eval.protocol.search import draws
 from clframe.eval.protocol.space import dimension, space
 from clframe.eval.protocol.study import Study, parse_study, read
 from clframe.eval.protocol.tables import plan
+from clframe.eval.protocol.tpe import suggest
 
 HALF = "split-digits(classes={},experiences=2)"
 SMALL: dict[str, Any] = {
@@ -181,6 +184,20 @@ def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None
         ({"search": "tpee"}, r"search must be a known name; got 'tpee'"),
         ({"trails": 3}, r"a key of a study must be a known name; got 'trails'. Did you mean 'trials'"),
         ({"methods": []}, r"methods must be a list of methods, or a mapping"),
+        ({"methods": ["lwf", "lwf"]}, r"methods must be different from each other; got 'lwf'"),
+        ({"methods": [{"lwf": None}]}, r"methods must be a list of methods, or a mapping"),
+        ({"seed": None}, r"seed must be an integer; got None"),
+        ({"seeds": True}, r"seeds\.tuning must be a number of seeds"),
+        (
+            {"options": {"batch_size": None}},
+            r"methods\.finetune on scenarios\.digits with lr=.*: batch_size must be a positive integer; got None",
+        ),
+        ({"space": {"lr": [0.1, -1]}}, r"methods\.finetune on scenarios\.digits with lr=-1: lr must be positive; got -1"),
+        ({"protocols": ["first-tasks(m=2)"]}, r"scenarios\.digits: .* must tune on fewer experiences than there are; .* has 2"),
+        ({"protocols": ["first-tasks(m=2, reuse=true)"]}, r"scenarios\.digits: .* must tune on fewer experiences than there are"),
+        ({"protocols": ["first-task"], "search": "tpe"}, r"search must not be sequential under 'first-task'"),
+        ({"scenarios": "mine.yaml", "protocols": ["first-task"]}, r"a scenario that is tuned on must be written in words"),
+        ({"scenarios": "split-digits(validation=0.1)", "protocols": ["first-task"]}, r"the validation share of a study must be"),
     ],
 )
 def test_a_mistake_in_a_study_names_the_file_and_the_key(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -198,7 +215,7 @@ def test_data_in_both_phases_and_empty_validation_splits_are_refused_before_anyt
         ({"scenarios": both}, "scenarios.digits: what is tuned on and what is scored must have no sample in common; 182 of the"),
         (
             {"validation": 0.001},
-            "methods.finetune on scenarios.digits: experience 0 of 'split-digits' must hold at least one val",
+            "methods.finetune on scenarios.digits with lr=0.08226: experience 0 of 'split-digits' must hold at least one val",
         ),
     ):
         file = write(tmp_path / "s.yaml", **changes)
@@ -213,8 +230,12 @@ def test_a_setting_that_diverges_is_not_chosen_and_one_that_always_does_is_told(
     (entry,) = conduct(found, tmp_path)
     assert [t.score is None for t in entry.trials] == [False, True]
     assert set(entry.chosen) == {0}
-    with pytest.raises(ClframeError, match=r"methods\.ewc: at least one trial must come to its end"):
-        conduct(made(methods={"ewc": {"ewc.strength": [1e30]}}, space={}, trials=1), tmp_path)
+    alone = made(methods={"ewc": {"ewc.strength": [1e30]}, "finetune": None}, space={}, trials=1)
+    (group,) = groups(alone, conduct(alone, tmp_path))
+    ewc, finetune = group.lines
+    assert (ewc.tuning, ewc.rank, ewc.score.n) == (None, None, 0)
+    assert (finetune.rank, finetune.trials) == (1, 1)
+    assert "ewc: 1 of 1 trials diverged or have no acc, so nothing was chosen; spread is of the others." in group.warnings
 
 
 def test_draws_are_reproducible_within_their_ranges_and_paired() -> None:
@@ -232,6 +253,47 @@ def test_draws_are_reproducible_within_their_ranges_and_paired() -> None:
         draws("grid", found, 10, seed=0)
     with pytest.raises(OptionError, match="trials must be at least the size of the grid, 4; got 3"):
         draws("grid", space("s", {"lr": [1, 2], "epochs": [1, 2]}), 3, seed=0)
+
+
+def test_a_sequential_search_is_a_function_of_its_trials_and_finds_what_is_to_be_found() -> None:
+    found = space("s", {"lr": {"log-range": [0.0001, 1]}, "epochs": {"range": [1, 8]}, "kind": ["a", "b", "c"]})
+
+    def loss(values: dict[str, Any]) -> float:
+        return float(np.log10(values["lr"] / 0.03) ** 2 + (values["epochs"] - 3) ** 2 / 8 + (values["kind"] != "b"))
+
+    bests = []
+    for seed in range(4):
+        tried = [(v, loss(v)) for v in draws("tpe", found, 40, seed)]
+        assert len(tried) == 10
+        while len(tried) < 40:
+            values = suggest(found, tried, False, seed)
+            assert values == suggest(found, tried, False, seed)
+            tried.append((values, loss(values)))
+        bests.append((min(score for _, score in tried), min(loss(v) for v in draws("random", found, 40, seed))))
+    tpe, random_search = np.mean(bests, axis=0)
+    assert tpe < random_search
+    diverged = [*tried, ({"lr": 1.0, "epochs": 1, "kind": "a"}, None)]
+    assert set(suggest(found, diverged, False, 0)) == {"lr", "epochs", "kind"}
+
+
+def test_a_study_with_a_sequential_search_keeps_its_budget_and_goes_on(tmp_path: Path) -> None:
+    found = made(search="tpe", trials=6, methods=["finetune", "slda"], space={"lr": {"log-range": [0.001, 0.5]}})
+    entries = conduct(found, tmp_path)
+    assert [len(e.trials) for e in entries] == [6, 6]
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("metrics.json")}
+    assert scores(conduct(found, tmp_path)) == scores(entries)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("metrics.json")} == before
+
+
+def test_numbers_without_a_point_are_numbers_and_equal_draws_are_tried_once() -> None:
+    found = made(space={"lr": ["1e-2", "2E-1"]}, trials=6, methods=["finetune"])
+    (case,) = cases_of(found)
+    assert sorted(v["lr"] for v in settings(found, case)) == [0.01, 0.2]
+
+
+def test_a_validation_share_is_put_in_without_touching_the_rest() -> None:
+    assert validated("split-digits", 0.2) == "split-digits(validation=0.2)"
+    assert validated("a(x='my, (1).csv', y=[1,2])[:3][1:]", 0.2) == "a(x='my, (1).csv', y=[1,2],validation=0.2)[:3][1:]"
 
 
 def test_edges_and_the_expected_best_of_some() -> None:
@@ -254,7 +316,7 @@ def test_the_command_writes_the_study_and_prints_it(tmp_path: Path, capsys: pyte
     (line,) = plan(found, list(cases_of(found)))
     looks = "digits, gtep: looks at validation samples of the tuning stream, other data"
     assert line == f"{looks}; 3 runs of 1 methods, 6 times training one experience"
-    assert "finetune: lr=" in out and "One tuning seed" in out
+    assert "finetune: lr=" in out and "Every choice rests on one run" in out
     assert "| finetune |" in (tmp_path / "out" / "study.md").read_text()
     assert json.loads((tmp_path / "out" / "study.json").read_text())[0]["protocol"] == "gtep"
     assert len(pd.DataFrame(json.loads((tmp_path / "out" / "study.json").read_text())[0]["lines"])) == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clframe.eval.protocol.conduct import Entry, Trial, conduct
+from clframe.eval.protocol.cases import Entry, Trial
+from clframe.eval.protocol.conduct import conduct
 from clframe.eval.protocol.outcome import Group, Line, groups
 from clframe.eval.protocol.protocols import Place, Protocol, Streams
 from clframe.eval.protocol.study import Study, parse_study, read

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from clframe.eval.protocol.conduct import Entry, cost, tuning_seeds
+from clframe.eval.protocol.cases import Entry, cost, tuning_seeds
 from clframe.eval.protocol.space import Space
 from clframe.eval.protocol.study import Study
 from clframe.eval.statistics import Summary, summarise
@@ -63,7 +63,7 @@ class Group:
 
     Attributes:
         scenario, protocol, looks_at, deployable: what this is.
-        cost: of tuning and scoring one method for all evaluation seeds, in units of training one experience once.
+        cost: of tuning and scoring all methods with all seeds, in units of training one experience once.
         lines: the methods.
         tau: Kendall's tau-b between the ranks of the two phases, with the 95 % bootstrap interval over seeds.
         warnings: what to be wary of.
@@ -92,7 +92,8 @@ def _group(study: Study, entries: Sequence[Entry], oracle: Sequence[Entry] | Non
     sign = -1.0 if study.maximise else 1.0
     before = _ranks([None if e.score is None else sign * e.score for e in entries])
     scores = [summarise(values(study, e)) for e in entries]
-    after = _ranks([None if s.mean is None or e.failed else sign * s.mean for e, s in zip(entries, scores, strict=True)])
+    whole = [bool(s.n) and not s.missing and not e.failed for e, s in zip(entries, scores, strict=True)]
+    after = _ranks([sign * s.mean if ok and s.mean is not None else None for ok, s in zip(whole, scores, strict=True)])
     by_method = {e.case.method: e for e in oracle or ()}
     lines = tuple(
         _line(study, e, by_method.get(e.case.method), score, first, second)
@@ -103,7 +104,7 @@ def _group(study: Study, entries: Sequence[Entry], oracle: Sequence[Entry] | Non
         case.protocol.name,
         case.protocol.looks_at,
         case.protocol.deployable,
-        cost(study, case),
+        sum(cost(study, e.case) for e in entries),
         lines,
         None if case.tuning is None else agreement(study, entries),
         tuple(warnings(study, entries, lines)),
@@ -170,13 +171,14 @@ def best_of(scores: Sequence[float], maximise: bool = True) -> list[float]:
 def agreement(study: Study, entries: Sequence[Entry]) -> tuple[float, float | None, float | None] | None:
     """Kendall's tau-b between the methods' scores in both phases, and its 95 % percentile interval over resampled seeds.
 
-    Both phases' seeds are resampled, the same for all methods. None with fewer than two methods that have both scores, or
-    where all are equal in one phase; the interval is None with fewer than three seeds in each phase.
+    The seeds of both phases are resampled, the same for all methods, and together where both phases have the same ones. None
+    with fewer than two methods that have both scores, or where all are equal in one phase; the interval is None with fewer than
+    three seeds in each phase.
     """
     before, after = [], []
     for entry in entries:
         if entry.failed or entry.score is None:
-            continue
+            continue  # it has no rank in one of the phases
         picks = entry.chosen if entry.case.protocol.seeds == "each" else (entry.chosen[0],) * len(entry.trials[0].scores)
         before.append([entry.trials[i].scores[s] for s, i in enumerate(picks)])
         after.append(values(study, entry))
@@ -188,9 +190,10 @@ def agreement(study: Study, entries: Sequence[Entry]) -> tuple[float, float | No
         return None
     if min(x.shape[1], y.shape[1]) < 3:
         return value, None, None
-    draw, found = rng(study.seed, "tau"), []
+    draw, found, paired = rng(study.seed, "tau"), [], entries[0].case.protocol.seeds != "other"
     for _ in range(RESAMPLES):
         i, j = (draw.integers(0, a.shape[1], a.shape[1]) for a in (x, y))
+        j = i if paired else j
         found.append(_tau(x[:, i].mean(1), y[:, j].mean(1)))
     kept = [t for t in found if t is not None]
     low, high = np.percentile(kept, [2.5, 97.5]) if kept else (math.nan, math.nan)
@@ -213,10 +216,18 @@ def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> I
     for line in lines:
         if line.edges:
             yield f"{line.method}: {', '.join(line.edges)} lies at the edge of what could be chosen."
+        if line.score.missing:
+            runs = f"{line.score.missing} of {len(study.evaluation_seeds)} runs"
+            yield f"{line.method}: {study.metric} is not defined in {runs}, so it has no rank."
         if line.diverged:
             yield f"{line.method}: the loss was not finite in {line.diverged} of {len(study.evaluation_seeds)} runs."
-    if case.tuning is not None and len(tuning_seeds(study, case)) == 1:
-        yield "One tuning seed: a choice may be luck."
+    for entry in entries:
+        lost = sum(t.score is None for t in entry.trials)
+        if case.tuning is not None and lost:
+            where = f"{lost} of {len(entry.trials)} trials diverged or have no {study.metric}"
+            yield f"{entry.case.method}: {where}{'' if entry.chosen else ', so nothing was chosen'}; spread is of the others."
+    if case.tuning is not None and (len(tuning_seeds(study, case)) == 1 or case.protocol.seeds == "each"):
+        yield "Every choice rests on one run of each setting: it may be luck."
 
 
 def _transfer(entry: Entry, oracle: Entry) -> float | None:
@@ -239,5 +250,5 @@ def _ranks(scores: Sequence[float | None]) -> list[float | None]:
 
 
 def _tau(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float | None:
-    value = float(kendalltau(x, y).statistic)
+    value = float(kendalltau(x.round(12), y.round(12)).statistic)
     return value if math.isfinite(value) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from clframe.errors import OptionError, bad_option
 from clframe.registry import Registry, call, parse
@@ -178,15 +178,17 @@ def validated(scenario: str, share: float) -> str:
         'split-digits(experiences=4,validation=0.1)[:2]'
     """
     cut = _SLICE.search(scenario)
-    name, options = parse(scenario[: cut.start()] if cut else scenario)
+    whole, rest = (scenario[: cut.start()], cut[0]) if cut else (scenario, "")
+    name, options = parse(whole)
+    if name.endswith((".yaml", ".yml")):
+        raise OptionError(
+            f"a scenario that is tuned on must be written in words, so that a validation share can be put in; got {scenario!r}. "
+            "Write the kind with its options, or take protocol 'fixed'."
+        )
     if "validation" in options:
         raise OptionError(
             f"the validation share of a study must be given once; got 'validation' in {scenario!r}. Leave it out there: "
             "the study's own 'validation' is put in where a protocol tunes."
         )
-    given: dict[str, Any] = {**options, "validation": share}
-    return f"{name}({','.join(f'{k}={_plain(v)}' for k, v in given.items())}){cut[0] if cut else ''}"
-
-
-def _plain(value: object) -> str:
-    return f"[{','.join(map(_plain, value))}]" if isinstance(value, list | tuple) else str(value)
+    inner = whole.strip().removesuffix(")") if "(" in whole else f"{whole.strip()}("
+    return f"{inner}{',' if options else ''}validation={share}){rest}"

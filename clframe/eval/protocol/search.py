@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from scipy.stats import qmc
 
-from clframe.errors import bad_option, unknown_name
+from clframe.errors import MissingExtraError, bad_option, unknown_name
 from clframe.eval.protocol.space import Choice, Space
 from clframe.seeding import rng
 
-SEARCHES = ("random", "quasi-random", "grid")
+SEARCHES = ("random", "quasi-random", "grid", "tpe")
+
+MIN_STARTUP = 4
+"""Random trials before a sequential search begins."""
 
 
 def check_search(name: str) -> str:
@@ -20,14 +24,17 @@ def check_search(name: str) -> str:
 
     Raises:
         OptionError: an unknown one.
+        MissingExtraError: one that needs a package that is not installed.
     """
     if name not in SEARCHES:
         raise unknown_name("search", name, SEARCHES)
+    if name == "tpe" and find_spec("optuna") is None:
+        raise MissingExtraError("search 'tpe' needs Optuna, which is not installed. Run: pip install 'clframe[tune]'")
     return name
 
 
 def draws(how: str, space: Space, trials: int, seed: int, known: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The values of every trial.
+    """The values of every trial that can be drawn beforehand: all of them, or the first quarter where "tpe" goes on from there.
 
     "random": every option has a stream of unit numbers of its own, addressed by its name, so that trial r draws the same
     number for "lr" whatever else is in the space. "quasi-random": a Halton sequence, randomly shifted, with one dimension for
@@ -35,7 +42,7 @@ def draws(how: str, space: Space, trials: int, seed: int, known: Sequence[str] =
     space.
 
     Args:
-        how: "random", "quasi-random" or "grid".
+        how: "random", "quasi-random", "grid" or "tpe".
         space: what may be chosen; an empty one gives one trial without values.
         trials: how many; a grid must not have more.
         seed: root of the draws.
@@ -56,7 +63,9 @@ def draws(how: str, space: Space, trials: int, seed: int, known: Sequence[str] =
         return [{}]
     if how == "grid":
         return _grid(space, trials)
-    if how == "random":
+    if how == "tpe":
+        trials = min(trials, max(MIN_STARTUP, trials // 4))
+    if how in ("random", "tpe"):
         numbers: Mapping[str, Any] = {name: rng(seed, "search", name).random(trials) for name in space}
     else:
         names = sorted({*known, *space})

@@ -24,8 +24,14 @@ class Choice:
 
     def edge(self, value: Any) -> bool:
         """Whether the value is the smallest or the largest of at least three numbers."""
-        numbers = sorted({v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)})
-        return len(numbers) == len(set(self.values)) >= 3 and value in (numbers[0], numbers[-1])
+        if len(self.values) < 3 or not all(map(_number, self.values)):
+            return False
+        return value in (min(self.values), max(self.values))
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """What must be possible for all to be: every value."""
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,11 @@ class Range:
         if self.whole:
             return int(min(max(round(value), self.low), self.high))
         return min(max(float(f"{value:.4g}"), self.low), self.high)
+
+    @property
+    def extremes(self) -> tuple[float, ...]:
+        """What must be possible for all to be: both ends."""
+        return (self.low, self.high)
 
     def edge(self, value: float) -> bool:
         """Whether the value lies in the outer twentieth of the range, at either end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from clframe.eval.protocol.search import check_search
 from clframe.eval.protocol.setting import check
 from clframe.eval.protocol.space import Space, space
 from clframe.experiment import run
+from clframe.registry import check_types
 
 FORBIDDEN = ("scenario", "strategy", "seed", "out", "progress", "tuning", "tuning_trials", "tested_on")
 """Options of a run that a study sets itself."""
@@ -74,7 +76,7 @@ def read(path: str | Path) -> Study:
     place = Path(path)
     try:
         written = yaml.safe_load(place.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise OptionError(
             f"a study must be a readable YAML file; got {str(path)!r}: {error}. Correct the path or the file."
         ) from error
@@ -93,6 +95,7 @@ def parse_study(written: object, name: str = "study") -> Study:
         ((0, 1), (1000, 1001))
     """
     known = ("methods", "space", "scenarios", "protocols", "search", "trials", "metric", "validation", "seeds", "seed", "options")
+    written = _numbers(written)
     if not isinstance(written, Mapping):
         raise bad_option("a study", f"a mapping with the keys {', '.join(known)}", written, "Begin with 'methods:'.")
     for key in written:
@@ -110,19 +113,22 @@ def parse_study(written: object, name: str = "study") -> Study:
         metric=_metric(str(written.get("metric", "acc"))),
         validation=_share(written.get("validation", 0.2)),
         **_seeds(written.get("seeds", 3)),
-        seed=int(written.get("seed", 0)),
+        seed=_seed(written.get("seed", 0)),
         options=options,
     )
 
 
 def _methods(written: object, shared: Space, options: Mapping[str, Any]) -> dict[str, Space]:
-    if isinstance(written, list):
+    if isinstance(written, list) and all(isinstance(method, str) for method in written):
+        twice = next((m for i, m in enumerate(written) if m in written[:i]), None)
+        if twice is not None:
+            raise bad_option("methods", "different from each other", twice, "It is there twice: leave one out.")
         written = dict.fromkeys(written)
     if not isinstance(written, Mapping) or not written:
         raise bad_option("methods", "a list of methods, or a mapping of each to what may be chosen", written, "Write [er, lwf].")
     found = {}
     for method, own in written.items():
-        spaces = {**shared, **space(f"methods.{method}", own or {})}
+        spaces = {**shared, **space(f"methods.{method}", {} if own is None else own)}
         check(str(method), spaces, f"methods.{method}")
         fixed = sorted(set(spaces) & set(options))
         if fixed:
@@ -169,7 +175,24 @@ def _options(written: object) -> dict[str, Any]:
     for key in written:
         if key not in known:
             raise OptionError(f"options: {unknown_name('an option of a run', str(key), known)}")
-    return {str(k): v for k, v in written.items()}
+    found = {str(k): v for k, v in written.items()}
+    check_types("run", "of this study", run, found)
+    return found
+
+
+def _seed(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise bad_option("seed", "an integer", value, "Write seed: 0.")
+    return value
+
+
+def _numbers(written: Any) -> Any:
+    """The same with 1e-3 as a number: YAML takes it for a word, because it lacks a point."""
+    if isinstance(written, Mapping):
+        return {key: _numbers(value) for key, value in written.items()}
+    if isinstance(written, list):
+        return [_numbers(value) for value in written]
+    return float(written) if isinstance(written, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", written) else written
 
 
 def _seeds(written: object) -> dict[str, tuple[int, ...]]:
@@ -181,7 +204,8 @@ def _seeds(written: object) -> dict[str, tuple[int, ...]]:
     for phase, first in (("tuning", FIRST_TUNING_SEED), ("evaluation", 0)):
         value: Any = asked[phase]
         numbers = list(range(first, first + value)) if isinstance(value, int) and not isinstance(value, bool) else value
-        good = isinstance(numbers, list) and numbers and all(isinstance(n, int) and n >= 0 for n in numbers)
+        whole = isinstance(numbers, list) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+        good = whole and numbers
         if not good or len(set(numbers)) < len(numbers):
             raise bad_option(f"seeds.{phase}", "a number of seeds, or a list of different ones", value, "Write seeds: 3.")
         found[f"{phase}_seeds"] = tuple(numbers)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clframe.eval.protocol.conduct import Case, cost, settings, tuning_seeds
+from clframe.eval.protocol.cases import Case, cost, count, tuning_seeds
 from clframe.eval.protocol.outcome import Group, Line
 from clframe.eval.protocol.study import Study
 from clframe.eval.statistics import Summary
 
 COLUMNS = ("method", "tuning", "rank", "evaluation", "rank", "regret", "transfer", "spread")
 LEGEND = (
-    "tuning: score of what was chosen, in the tuning phase; evaluation: mean over seeds and half the 95 % t interval; regret: "
+    "tuning: score of what was chosen, in the tuning phase; evaluation: mean over seeds and half the 95 % interval; regret: "
     "score of the oracle's choice minus this, same seeds; transfer: Spearman correlation of the trials' scores here and under the "
     "oracle; spread: standard deviation over the trials."
 )
@@ -30,7 +30,7 @@ def plan(study: Study, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _trial_runs(study: Study, case: Case) -> int:
-    return 0 if case.tuning is None else len(settings(study, case)) * len(tuning_seeds(study, case))
+    return 0 if case.tuning is None else count(study, case) * len(tuning_seeds(study, case))
 
 
 def _grouped(cases: Sequence[Case]) -> Iterator[tuple[str, str, list[Case]]]:

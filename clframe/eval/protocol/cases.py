@@ -1,0 +1,137 @@
+"""What a study is made of: cases, the trials that were made for them, and the choice between these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clframe import pieces
+from clframe.errors import ClframeError
+from clframe.eval.protocol.protocols import Place, Protocol, Streams
+from clframe.eval.protocol.search import draws
+from clframe.eval.protocol.study import Study
+from clframe.eval.result import Results
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One method under one protocol on one scenario: where it is tuned (None: nowhere), and where it is scored."""
+
+    streams: Streams
+    protocol: Protocol
+    method: str
+    tuning: Place | None
+    scored: Place
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting, gone through with every tuning seed.
+
+    Attributes:
+        values: of the options that may be chosen.
+        scores: of the metric on validation samples, by tuning seed; None for a run that diverged or where it is not defined.
+    """
+
+    values: Values
+    scores: tuple[float | None, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """The mean over seeds; None where one of them has none."""
+        known = [s for s in self.scores if s is not None]
+        return sum(known) / len(known) if known and len(known) == len(self.scores) else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What came of a case.
+
+    Attributes:
+        case: the method, the protocol and the scenario.
+        trials: what was tried; one without scores where nothing was chosen.
+        chosen: position of the best trial, for every evaluation seed; nothing where no trial has a score.
+        results: the runs that are reported, with the chosen values.
+        failed: what ended the others.
+        tuning_flops: floating-point operations of training in all trials.
+    """
+
+    case: Case
+    trials: tuple[Trial, ...]
+    chosen: tuple[int, ...]
+    results: Results
+    failed: tuple[ClframeError, ...] = ()
+    tuning_flops: float = 0.0
+
+    @property
+    def score(self) -> float | None:
+        """The score of what was chosen, in the tuning phase: the mean over seeds; None where nothing was chosen."""
+        if self.case.tuning is None or not self.chosen:
+            return None
+        if self.case.protocol.seeds == "each":
+            scores = [self.trials[i].scores[s] for s, i in enumerate(self.chosen)]
+        else:
+            scores = list(self.trials[self.chosen[0]].scores)
+        known = [s for s in scores if s is not None]
+        return sum(known) / len(known)
+
+
+def cases_of(study: Study) -> Iterator[Case]:
+    """Every method under every protocol on every scenario."""
+    for streams in study.scenarios:
+        for protocol in study.protocols:
+            tuning, scored = protocol.phases(streams, study.validation)
+            for method in study.methods:
+                yield Case(streams, protocol, method, tuning, scored)
+
+
+def settings(study: Study, case: Case) -> list[dict[str, Any]]:
+    """The different settings that are tried, as far as they are known beforehand; one without values where nothing is chosen."""
+    if case.tuning is None:
+        return [{}]
+    drawn = draws(study.search, study.methods[case.method], study.trials, study.seed, study.known)
+    return [values for i, values in enumerate(drawn) if values not in drawn[:i]]
+
+
+def count(study: Study, case: Case) -> int:
+    """How many settings are tried."""
+    sequential = study.search == "tpe" and case.tuning is not None and study.methods[case.method]
+    return study.trials if sequential else len(settings(study, case))
+
+
+def tuning_seeds(study: Study, case: Case) -> tuple[int, ...]:
+    """The seeds that every trial is gone through with."""
+    return study.tuning_seeds if case.protocol.seeds == "other" else study.evaluation_seeds
+
+
+def length(study: Study, place: Place) -> int:
+    """Experiences of a stream."""
+    return len(pieces.stream(place.scenario, "finetune", study.evaluation_seeds[0], study.options.get("data_dir")))
+
+
+def cost(study: Study, case: Case) -> int:
+    """Experiences trained for one method, trials and reported runs of all seeds together: K trials x T experiences x S seeds."""
+    trained = len(study.evaluation_seeds) * length(study, case.scored)
+    if case.tuning is None:
+        return trained
+    return trained + count(study, case) * len(tuning_seeds(study, case)) * length(study, case.tuning)
+
+
+def choose(study: Study, case: Case, trials: Sequence[Trial]) -> tuple[int, ...]:
+    """For every evaluation seed the position of the trial with the best score, the first of equals; nothing where none has one."""
+    count = len(study.evaluation_seeds)
+    if case.tuning is None:
+        return (0,) * count
+    each = case.protocol.seeds == "each"
+    columns = [[t.scores[s] for t in trials] for s in range(count)] if each else [[t.score for t in trials]] * count
+    found = [_best(scores, study.maximise) for scores in columns]
+    return tuple(i for i in found if i is not None) if None not in found else ()
+
+
+def _best(scores: Sequence[float | None], maximise: bool) -> int | None:
+    sign = 1.0 if maximise else -1.0
+    known = [(sign * score, -i) for i, score in enumerate(scores) if score is not None]
+    return -max(known)[1] if known else None
