@@ -25,7 +25,7 @@ from clframe.loop import refuse_hidden, walk
 from clframe.models import Network
 from clframe.rundir import RunDirectory, scenario_name
 from clframe.scenarios import Stream
-from clframe.strategies.build import Written
+from clframe.strategies.build import Setup, Written
 from clframe.types import Strategy
 
 NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir")
@@ -183,7 +183,7 @@ def _built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, 
     stream = stream.on_validation() if o["tested_on"] == "validation" else stream
     network = pieces.network(o["model"], o["head"], stream, o["seed"]).to(place)
     make = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
-    setup = strategies.Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"])
+    setup = Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"])
     learner = strategies.build(o["strategy"], setup)
     refuse_hidden(stream, learner)
     return stream, network, learner, plan(o["evaluate"]), _representation_plan(o["representation"], learner)

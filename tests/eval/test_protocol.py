@@ -190,7 +190,7 @@ def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None
         ({"seeds": True}, r"seeds\.tuning must be a number of seeds"),
         (
             {"options": {"batch_size": None}},
-            r"methods\.finetune on scenarios\.digits with lr=.*: batch_size must be a positive integer; got None",
+            r"batch_size must be int; got None",
         ),
         ({"space": {"lr": [0.1, -1]}}, r"methods\.finetune on scenarios\.digits with lr=-1: lr must be positive; got -1"),
         ({"protocols": ["first-tasks(m=2)"]}, r"scenarios\.digits: .* must tune on fewer experiences than there are; .* has 2"),
