@@ -155,7 +155,7 @@ def run(
 
 
 def rehearse(scenario: str | Stream, strategy: Written, *, seed: int = 0, **options: Any) -> None:
-    """Build everything that a run is made of, and train nothing: what cannot be built or does not fit is refused here.
+    """Build everything that a run is made of, begin, and train nothing: what cannot be built or does not fit is refused here.
 
     Args:
         scenario, strategy, seed, options: as in `run`; what is left out has its default.
@@ -171,7 +171,8 @@ def rehearse(scenario: str | Stream, strategy: Written, *, seed: int = 0, **opti
     defaults = {name: p.default for name, p in inspect.signature(run).parameters.items()}
     given = {**defaults, **options, "scenario": scenario, "strategy": strategy, "seed": seed}
     with pieces.isolated_run(seed, given["threads"]):
-        _built(given, resolve_device(given["device"]))
+        stream, _, learner, _, _ = _built(given, resolve_device(given["device"]))
+        learner.begin(stream.experiences[0].train)
 
 
 def _built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, Strategy, Plan, Plan | None]:

@@ -223,9 +223,11 @@ def test_what_cannot_be_built_is_refused_before_anything_is_trained_or_written(
         ("finetune,ewc(strength=nan)", "strength must be float, finite; got 'nan'"),
         ("finetune,ER", "Did you mean 'er'"),
         ("finetune,ewc+prd", "'ewc' makes use of the network's head, which must be trained"),
+        ("finetune,fetril", "fetril: backbone must be 'given' where the first experience has one class"),
         ("", "strategies must be at least one; got []"),
     ):
-        code, _, err = run(capsys, "run", "--strategy", strategies, "--out", str(place), "--jobs", "1")
+        scenario = "split-digits(experiences=10)" if "fetril" in strategies else "split-digits"
+        code, _, err = run(capsys, "run", "--scenario", scenario, "--strategy", strategies, "--out", str(place), "--jobs", "1")
         assert code == 2
         assert said in err
         assert not place.exists()
