@@ -71,6 +71,12 @@ def test_the_leaves_are_imported_by_nobody() -> None:
             assert not imported_rooms(file) & {"cli", "testing", "bridges"}, file
 
 
+def test_protocols_are_imported_by_the_command_line_alone() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        if ABOVE not in file.parents and "eval.protocol" in file.read_text():
+            assert file.relative_to(PACKAGE).parts[0] == "cli", file
+
+
 def test_importing_clframe_brings_nothing_heavy() -> None:
     code = "import clframe, sys, json; print(json.dumps(sorted(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import signal
@@ -16,17 +17,19 @@ import pandas as pd
 import pytest
 import yaml
 
+import clframe
 from clframe.cli.main import main
 from clframe.errors import ClframeError, OptionError
 from clframe.eval.protocol.cases import Entry, cases_of, settings
-from clframe.eval.protocol.conduct import conduct
+from clframe.eval.protocol.conduct import AT_BOUNDARIES, conduct
 from clframe.eval.protocol.outcome import best_of, edges, groups
 from clframe.eval.protocol.protocols import validated
 from clframe.eval.protocol.search import draws
 from clframe.eval.protocol.space import dimension, space
 from clframe.eval.protocol.study import Study, parse_study, read
-from clframe.eval.protocol.tables import plan
+from clframe.eval.protocol.tables import markdown, plan
 from clframe.eval.protocol.tpe import suggest
+from clframe.eval.result import Results
 
 HALF = "split-digits(classes={},experiences=2)"
 SMALL: dict[str, Any] = {
@@ -125,10 +128,19 @@ def test_every_seed_of_the_first_tasks_chooses_for_itself_and_its_score_is_of_th
 
 def test_the_oracle_gives_regret_and_transfer_and_is_marked(tmp_path: Path) -> None:
     found = made(protocols=["gtep", "end-of-training"], trials=4, methods=["finetune"], search="quasi-random")
-    gtep, oracle = groups(found, conduct(found, tmp_path))
+    entries = conduct(found, tmp_path)
+    gtep, oracle = groups(found, entries)
     assert gtep.lines[0].regret is not None
     assert gtep.lines[0].transfer is not None and -1 <= gtep.lines[0].transfer <= 1
     assert oracle.lines[0].regret is None
+    other, best = entries
+    for lost in (
+        dataclasses.replace(best, chosen=(), results=Results([])),
+        dataclasses.replace(best, results=Results(list(best.results)[:1])),
+    ):
+        line = groups(found, [other, lost])[0].lines[0]  # the oracle lost some or all of its runs
+        assert line.regret is None
+        assert line.transfer == gtep.lines[0].transfer
     assert any("no learner of one pass" in w for w in oracle.warnings)
     assert gtep.deployable and not oracle.deployable
 
@@ -235,6 +247,7 @@ def test_a_setting_that_diverges_is_not_chosen_and_one_that_always_does_is_told(
     ewc, finetune = group.lines
     assert (ewc.tuning, ewc.rank, ewc.score.n) == (None, None, 0)
     assert (finetune.rank, finetune.trials) == (1, 1)
+    assert "| ewc | – | – | – | – |" in markdown([group], alone)
     assert "ewc: 1 of 1 trials diverged or have no acc, so nothing was chosen; spread is of the others." in group.warnings
 
 
@@ -294,6 +307,13 @@ def test_numbers_without_a_point_are_numbers_and_equal_draws_are_tried_once() ->
 def test_a_validation_share_is_put_in_without_touching_the_rest() -> None:
     assert validated("split-digits", 0.2) == "split-digits(validation=0.2)"
     assert validated("a(x='my, (1).csv', y=[1,2])[:3][1:]", 0.2) == "a(x='my, (1).csv', y=[1,2],validation=0.2)[:3][1:]"
+
+
+def test_metrics_that_boundaries_are_enough_for_do_not_depend_on_what_is_measured_between_them() -> None:
+    plans = ("boundaries", "every(k=5)")
+    seldom, often = (clframe.run("split-digits(experiences=3)", "er(size=50)", evaluate=p).metrics for p in plans)
+    assert [getattr(seldom, name) for name in AT_BOUNDARIES] == [getattr(often, name) for name in AT_BOUNDARIES]
+    assert None not in [getattr(seldom, name) for name in AT_BOUNDARIES]
 
 
 def test_edges_and_the_expected_best_of_some() -> None:

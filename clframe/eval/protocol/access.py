@@ -78,11 +78,9 @@ def refuse_overlap(name: str, tuning: Place, scored: Place, seeds: Iterable[tupl
     for first, second in seeds:
         both = known.shared(tuning, first, scored, second)
         if both:
-            remedy = "other classes, such as classes=0-4 and classes=5-9, or another data set"
-            if tuning.scenario.startswith(scored.scenario.partition("(")[0]) and scored.scenario.endswith("]"):
-                remedy += "; or tune by 'gtep' on other data, or by first-tasks(reuse=true)"
             raise DataError(
                 f"scenarios.{name}: what is tuned on and what is scored must have no sample in common; {both} of the "
                 f"{len(known.of(scored, second))} of {scored.scenario!r} (seed {second}) are also in {tuning.scenario!r} (seed "
-                f"{first}). Give {remedy}."
+                f"{first}). Give other classes, such as classes=0-4 and classes=5-9, or another data set; experiences that share "
+                "test samples cannot be kept apart, and are tuned on other data by 'gtep'."
             )

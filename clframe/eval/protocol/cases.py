@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from clframe import pieces
@@ -109,7 +110,12 @@ def tuning_seeds(study: Study, case: Case) -> tuple[int, ...]:
 
 def length(study: Study, place: Place) -> int:
     """Experiences of a stream."""
-    return len(pieces.stream(place.scenario, "finetune", study.evaluation_seeds[0], study.options.get("data_dir")))
+    return _length(place.scenario, study.evaluation_seeds[0], study.options.get("data_dir"))
+
+
+@lru_cache(maxsize=64)
+def _length(scenario: str, seed: int, data_dir: str | None) -> int:
+    return len(pieces.stream(scenario, "finetune", seed, data_dir))
 
 
 def cost(study: Study, case: Case) -> int:

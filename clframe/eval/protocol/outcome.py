@@ -114,9 +114,9 @@ def _group(study: Study, entries: Sequence[Entry], oracle: Sequence[Entry] | Non
 def _line(study: Study, entry: Entry, oracle: Entry | None, score: Summary, first: float | None, second: float | None) -> Line:
     space, known = study.methods[entry.case.method], [t.score for t in entry.trials if t.score is not None]
     regret = transfer = None
-    if oracle is not None and oracle is not entry and not entry.failed and not oracle.failed:
+    if oracle is not None and oracle is not entry:
         sign = 1.0 if study.maximise else -1.0
-        if entry.case.scored == oracle.case.scored:
+        if entry.case.scored == oracle.case.scored and len(entry.results) == len(oracle.results) == len(study.evaluation_seeds):
             pairs = zip(values(study, oracle), values(study, entry), strict=True)
             regret = summarise([None if a is None or b is None else sign * (a - b) for a, b in pairs])
         transfer = _transfer(entry, oracle)

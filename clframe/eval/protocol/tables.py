@@ -64,9 +64,10 @@ def chosen(group: Group, study: Study) -> Iterator[str]:
     """What was chosen for each method, by evaluation seed where the seeds differ."""
     for line in group.lines:
         words = [", ".join(f"{name}={value}" for name, value in values.items()) for values in line.values]
+        if not any(words):
+            continue  # nothing was to be chosen, or no trial came to its end
         if len(set(words)) == 1:
-            if words[0]:
-                yield f"{line.method}: {words[0]}"
+            yield f"{line.method}: {words[0]}"
         else:
             yield f"{line.method}: {'; '.join(f'seed {s}: {w}' for s, w in zip(study.evaluation_seeds, words, strict=True))}"
 
