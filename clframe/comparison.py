@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
-from clframe.checkpoint import Interrupted, disk_error
+from clframe.checkpoint import disk_error
 from clframe.errors import ClframeError, RunError, bad_option
 from clframe.eval.result import Result, Results
+from clframe.executors import Progress, Tell, executor
 from clframe.experiment import rehearse, run
 from clframe.pieces import written
 from clframe.rundir import RunDirectory, find
@@ -69,6 +67,10 @@ class Job:
         """For progress and messages."""
         return f"{written(self.strategy)}, seed {self.seed}"
 
+    def __call__(self, tell: Tell | None) -> Result:
+        """Run it."""
+        return run(self.scenario, self.strategy, seed=self.seed, out=self.out, progress=tell, **self.options)
+
 
 def compare(
     scenario: str | Stream | Sequence[str | Stream] = "split-digits",
@@ -77,7 +79,7 @@ def compare(
     seeds: int | Sequence[int] = 3,
     jobs: int = 1,
     out: str | Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> Results:
     """Run every strategy on every scenario with every seed, the same stream and subset for all strategies of a seed.
@@ -101,6 +103,22 @@ def compare(
         >>> len(results)
         4
     """
+    planned = plan(scenario, strategies, seeds, None if out is None else Path(out), options)
+    return perform(planned, jobs=jobs, out=out, progress=progress)
+
+
+def plan(
+    scenario: str | Stream | Sequence[str | Stream],
+    strategies: Sequence[Written],
+    seeds: int | Sequence[int],
+    out: Path | None,
+    options: Options,
+) -> list[Job]:
+    """The runs of a comparison, as `compare` has them: before they are performed, each may be given options of its own.
+
+    Raises:
+        OptionError: nothing to run, or something twice.
+    """
     scenarios = [scenario] if isinstance(scenario, str | Stream) else list(scenario)
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     for name, given in (("scenario", scenarios), ("strategies", strategies), ("seeds", numbers)):
@@ -111,11 +129,19 @@ def compare(
         twice = next((w for w in words if words.count(w) > 1), None)
         if twice is not None:
             raise bad_option(name, "different from each other", twice, "It is there twice: leave one out, or give it another name.")
-    planned = list(_jobs(scenarios, strategies, numbers, None if out is None else Path(out), options))
+    return list(_jobs(scenarios, strategies, numbers, out, options))
+
+
+def perform(planned: Sequence[Job], *, jobs: int = 1, out: str | Path | None = None, progress: Progress | None = None) -> Results:
+    """Build one run of each kind, write down what was asked for, and run: as `compare` does.
+
+    Raises:
+        ClframeError: as `compare`.
+    """
     if jobs < 1:
         raise bad_option("jobs", "a positive integer", jobs, "Give jobs=1.")
     for job in planned:
-        if job.seed == numbers[0] and not (job.out is not None and RunDirectory(job.out).finished):
+        if job.seed == planned[0].seed and not (job.out is not None and RunDirectory(job.out).finished):
             try:
                 rehearse(job.scenario, job.strategy, seed=job.seed, **job.options)
             except ClframeError as error:
@@ -151,7 +177,7 @@ def _not_begun(path: Path) -> list[Job]:
     return [Job(w["scenario"], w["strategy"], w["seed"], path / place, w["options"]) for place, w in missing.items()]
 
 
-def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
+def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Progress | None = None) -> Results:
     """Continue every unfinished run at or below the paths, exactly where it stopped; finished ones are read.
 
     Runs that `compare` was asked for there and that had not begun are started.
@@ -180,17 +206,16 @@ def resume(paths: Sequence[Path], *, jobs: int = 1, progress: Callable[[str, int
 
 
 def attempt(
-    planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
+    planned: Sequence[Job], jobs: int = 1, progress: Progress | None = None, where: str = "auto"
 ) -> list[Result | ClframeError]:
     """Run the jobs, `jobs` at a time; of each its result, or the error that ended it."""
-    if jobs < 1:
-        raise bad_option("jobs", "a positive integer", jobs, "Give jobs=1.")
-    return _in_turn(planned, progress) if jobs == 1 or len(planned) == 1 else _at_once(planned, progress, jobs)
+    with executor(where, min(jobs, max(len(planned), 1))) as carry_out:
+        return carry_out(planned, progress)
 
 
-def execute(planned: Sequence[Job], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> Results:
+def execute(planned: Sequence[Job], jobs: int = 1, progress: Progress | None = None, where: str = "auto") -> Results:
     """Run the jobs, `jobs` at a time. A run that fails does not stop the others; its error is raised after them."""
-    outcomes = attempt(planned, jobs, progress)
+    outcomes = attempt(planned, jobs, progress, where)
     found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     failed = [(job, outcome) for job, outcome in zip(planned, outcomes, strict=True) if isinstance(outcome, ClframeError)]
     if failed:
@@ -214,69 +239,3 @@ def _jobs(
 def _slug(name: str) -> str:
     kept = "".join(c if c.isalnum() or c in "+-_.=," else "-" for c in name).strip("-")
     return kept or "run"
-
-
-def _in_turn(jobs: Sequence[Job], progress: Callable[[str, int, int], None] | None) -> list[Result | ClframeError]:
-    outcomes: list[Result | ClframeError] = []
-    for job in jobs:
-        tell = None if progress is None else _named(job.name, progress)
-        try:
-            outcomes.append(run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options))
-        except ClframeError as error:
-            outcomes.append(error)
-    return outcomes
-
-
-def _named(name: str, progress: Callable[[str, int, int], None]) -> Callable[[int, int], None]:
-    return lambda n, total: progress(name, n, total)
-
-
-_board: Any = None
-
-
-def _attach(board: Any) -> None:
-    """In a worker: Ctrl-C is for the run in progress (which saves), not for a worker that waits."""
-    global _board
-    _board = board
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _one(position: int, job: Job, parent: int) -> Result:
-    def tell(n: int, total: int) -> bool:
-        _board[2 * position], _board[2 * position + 1] = n, total
-        if os.getppid() != parent:
-            os._exit(1)  # nobody is left to hand the result to; the checkpoint stands
-        return bool(_board[-1])
-
-    if _board[-1]:
-        raise Interrupted
-    return run(job.scenario, job.strategy, seed=job.seed, out=job.out, progress=tell, **job.options)
-
-
-def _at_once(planned: Sequence[Job], progress: Callable[[str, int, int], None] | None, jobs: int) -> list[Result | ClframeError]:
-    """A pool of processes, one thread set each. A shared board says how far each run is, and in its last cell whether to stop."""
-    context = multiprocessing.get_context("spawn")
-    board = context.Array("q", 2 * len(planned) + 1, lock=False)
-    with ProcessPoolExecutor(min(jobs, len(planned)), mp_context=context, initializer=_attach, initargs=(board,)) as pool:
-        futures: list[Future[Result]] = [pool.submit(_one, i, job, os.getpid()) for i, job in enumerate(planned)]
-        pending: set[Future[Result]] = set(futures)
-        try:
-            while pending:
-                _, pending = wait(pending, timeout=0.2)
-                for i, job in enumerate(planned):
-                    if progress is not None and board[2 * i + 1]:
-                        progress(job.name, board[2 * i], board[2 * i + 1])
-        except KeyboardInterrupt:
-            board[-1] = 1  # each run saves after the update in progress, and stops
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [_outcome(future) for future in futures]
-
-
-def _outcome(future: Future[Result]) -> Result | ClframeError:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, ClframeError):
-        return error
-    raise error

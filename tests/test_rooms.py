@@ -27,6 +27,7 @@ ALLOWED = {
     "selection": {"errors", "types", "seeding"},
     "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection"},
     "eval": {"errors", "types", "seeding", "registry"},
+    "executors": {"errors", "checkpoint"},
 }
 ABOVE = PACKAGE / "eval" / "protocol"
 """Protocols run whole studies, so they lie above everything but the leaves."""
