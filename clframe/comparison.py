@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     data_dir: str | None
     checkpoint_seconds: float
     checkpoint_every: int | None
+    report: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Job:
     def name(self) -> str:
         """For progress and messages."""
         return f"{written(self.strategy)}, seed {self.seed}"
+
+    @property
+    def cores(self) -> int:
+        """Processors that it keeps busy."""
+        return self.options.get("threads", 1)
 
     def __call__(self, tell: Tell | None) -> Result:
         """Run it."""

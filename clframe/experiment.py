@@ -28,7 +28,7 @@ from clframe.scenarios import Stream
 from clframe.strategies.build import Setup, Written
 from clframe.types import Strategy
 
-NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir")
+NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir", "report")
 ADDED = {"representation": None, "tested_on": "test"}
 """Options younger than the run directories of earlier versions: with these values they are not in a spec, which stays as it was."""
 
@@ -61,6 +61,7 @@ def run(
     out: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
     checkpoint_every: int | None = None,
+    report: bool = True,
     progress: Callable[[int, int], object] | None = None,
 ) -> Result:
     """Run one strategy along one stream, with one seed, measuring as it learns.
@@ -94,6 +95,7 @@ def run(
         out: directory of the run; none is written by default.
         checkpoint_seconds: time between checkpoints.
         checkpoint_every: updates between checkpoints, instead of a time.
+        report: draw report.html into the directory when the run is finished; it takes longer than a very small run.
         progress: called with (updates done, updates in all) after each; if it returns true, the run saves and stops.
 
     Raises:
@@ -150,7 +152,7 @@ def run(
                 representation=evaluator.represented(),
             )
             if directory is not None:
-                directory.save(result, evaluator.chosen())
+                directory.save(result, evaluator.chosen(), report)
     return result
 
 

@@ -152,7 +152,7 @@ class RunDirectory:
             temporary.unlink(missing_ok=True)
             raise disk_error(self.path / name, error) from error
 
-    def save(self, result: Result, subset: pd.DataFrame) -> None:
+    def save(self, result: Result, subset: pd.DataFrame, report: bool = True) -> None:
         """Write everything that a finished run shows; metrics.json last."""
         self.write_table("subset", subset)
         for name, frame in zip(TABLES, (result.rows, result.terms, result.classes), strict=True):
@@ -162,7 +162,8 @@ class RunDirectory:
             if further is not None and len(further):
                 self.write_table(name, further)
         self.write_json("budget.json", result.budget.as_dict())
-        result.report(self.path / "report.html")
+        if report:
+            result.report(self.path / "report.html")
         heads = {name: _plain(head.metrics) for name, head in result.heads.items()}
         self.write_json("metrics.json", {"finished": True, **_plain(result.metrics), **({"heads": heads} if heads else {})})
 

@@ -78,6 +78,15 @@ def _metrics() -> Iterable[tuple[str, str]]:
     return [(name, metric.description) for name, metric in METRICS.items()]
 
 
+def _tuned() -> Iterable[tuple[str, str]]:
+    from clframe.eval.protocol.frozen import read
+    from clframe.eval.protocol.lookup import TUNED
+
+    for s in read(TUNED):
+        values = ", ".join(f"{name}={value}" for name, value in s.values.items())
+        yield f"{s.method}, {s.kind}", f"{values}; {s.protocol} on {s.tuning}: {s.metric} {s.score:.3f}"
+
+
 KINDS: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "strategies": _strategies,
     "scenarios": _scenarios,
@@ -86,6 +95,7 @@ KINDS: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "memories": _memories,
     "plans": _plans,
     "metrics": _metrics,
+    "tuned": _tuned,
 }
 
 

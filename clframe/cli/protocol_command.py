@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clframe.cli.parsing import parse, parser, progress, say
+from clframe.cli.parsing import parse, parser, say
+from clframe.cli.study_progress import study_progress
 
 if TYPE_CHECKING:
     from clframe.eval.protocol.outcome import Group
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a study: tune, choose, evaluate, and say how far the choice can be trusted."""
+    from clframe.eval.protocol import frozen
     from clframe.eval.protocol.cases import Case
     from clframe.eval.protocol.conduct import conduct
     from clframe.eval.protocol.outcome import groups
+    from clframe.eval.protocol.report import page
     from clframe.eval.protocol.study import read
     from clframe.eval.protocol.tables import markdown, plan
 
@@ -28,6 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("study", type=str, help="YAML file of the study")
     made.add_argument("--out", type=str | None, default=None, help="directory of the study; studies/NAME by default")
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
+    made.add_argument(
+        "--executor", type=str, default="auto", help="in-process, processes, ray or ray://HOST:PORT; the numbers are equal"
+    )
     made.add_argument("--data_dir", type=str | None, default=None, help="folder of data sets; CLFRAME_DATA by default")
     made.add_argument("--json", type=bool, default=False, help="print the outcome as JSON")
     given = parse(made, arguments)
@@ -42,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
             say(line)
 
     try:
-        with progress(quiet=given.json) as tell:
-            entries = conduct(study, out, jobs=given.jobs, progress=tell, begin=begin)
+        with study_progress(quiet=given.json) as tell:
+            entries = conduct(study, out, jobs=given.jobs, where=given.executor, progress=tell, begin=begin)
     except KeyboardInterrupt as stop:
         stop.add_note(f"What was done is kept in {out}: give the same command again to go on.")
         raise
@@ -51,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     (out / "study.md").write_text(markdown(found, study))
     content = json.dumps([dataclasses.asdict(group) for group in found], indent=1, default=str)
     (out / "study.json").write_text(content + "\n")
+    frozen.write(out / "settings.json", study, entries)
+    page.write(out / "study.html", study, entries, found, study.target)
     if given.json:
         print(content)
     else:
@@ -81,7 +89,8 @@ def show(found: Sequence[Group], study: Study, out: Path) -> None:
         console.print()
     console.print(LEGEND, highlight=False)
     console.print(
-        f"study: {out / 'study.md'}; its runs: clframe report {out / 'runs' / 'SCENARIO' / 'PROTOCOL'}",
+        f"study: {out / 'study.html'}, study.md, study.json; chosen: settings.json; "
+        f"its runs: clframe report {out / 'runs' / 'SCENARIO' / 'PROTOCOL'}",
         soft_wrap=True,
         highlight=False,
     )

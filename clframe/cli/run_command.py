@@ -8,18 +8,22 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from clframe.cli.frozen_settings import found_for, with_setting
 from clframe.cli.output import print_results
 from clframe.cli.parsing import parse, parser, progress, say
 from clframe.errors import RunError, bad_option
 from clframe.registry import split
 
+NOT_OF_A_RUN = ("config", "json", "jobs", "seeds", "out", "settings")
+SETTINGS = "each strategy as a protocol chose it: tuned (see clframe list tuned), or a study's settings.json"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run strategies along scenarios over seeds, and report."""
     from clframe import pieces
-    from clframe.comparison import compare
+    from clframe.comparison import Options, perform, plan
     from clframe.eval.result import Results
     from clframe.experiment import run
     from clframe.rundir import load
@@ -31,22 +35,27 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--seeds", type=int | str | list[int], default=1, help="how many, or which: 3, or 0,1,5, or 0-4")
     made.add_argument("--model", type=str, default="auto", help="mlp, cnn, slim-resnet18, resnet18, resnet32 or module:Name")
     made.add_argument("--out", type=str | None, default=None, help="directory of the runs; runs/SCENARIO-HASH by default")
+    made.add_argument("--settings", type=str | None, default=None, help=SETTINGS)
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at the same time")
     made.add_argument("--json", type=bool, default=False, help="print the metrics as JSON")
     made.add_function_arguments(run, skip={"scenario", "strategy", "seed", "model", "out", "progress"})
     given = parse(made, arguments)
 
-    options: dict[str, Any] = {k: v for k, v in vars(given).items() if k not in ("config", "json", "jobs", "seeds", "out")}
+    options: dict[str, Any] = {k: v for k, v in vars(given).items() if k not in NOT_OF_A_RUN}
     scenarios, strategies = split(options.pop("scenario"), ","), split(options.pop("strategy"), ",")
     seeds = given.seeds if isinstance(given.seeds, list) else _seeds(str(given.seeds))
-    out = Path(given.out) if given.out else Path("runs") / _name(scenarios, strategies, options)
+    frozen = {} if given.settings is None else found_for(given.settings, scenarios, strategies, seeds, options, arguments)
+    told = {**options, **({"settings": [setting.hash for setting in frozen.values()]} if frozen else {})}
+    out = Path(given.out) if given.out else Path("runs") / _name(scenarios, strategies, told)
     for scenario in scenarios:
         for strategy in strategies:
             pieces.stream(scenario, strategy, seeds[0], options["data_dir"])
-        say(_plan(scenario, strategies, seeds, given.jobs, options, out))
+        first = frozen.get((scenario, strategies[0])) if strategies else None
+        say(_plan(scenario, strategies, seeds, given.jobs, {**options, **(first.options if first else {})}, out))
+    planned = [with_setting(job, frozen) for job in plan(scenarios, strategies, seeds, out, cast(Options, options))]
     try:
         with progress(quiet=given.json) as tell:
-            asked = compare(scenarios, strategies, seeds=seeds, jobs=given.jobs, out=out, progress=tell, **options)
+            asked = perform(planned, jobs=given.jobs, out=out, progress=tell)
     except KeyboardInterrupt as stop:
         stop.add_note(f"What had begun is saved in {out}: run the same command again to go on, or clframe resume {out}")
         raise

@@ -36,10 +36,12 @@ class Memory(ABC):
         seen: samples offered so far.
         settles: whether it is filled by `settle`, at the end of an experience.
         unbiased: whether samples are kept at random with the probabilities that `selection` gives.
+        withheld: ids that are not drawn although they are remembered, so that something may be tuned on them; no state.
     """
 
     settles: ClassVar[bool] = False
     unbiased: ClassVar[bool] = True
+    withheld: Tensor | None = None
 
     def __init__(self, size: int, generator: torch.Generator) -> None:
         if not isinstance(size, int) or size < 1:
@@ -80,7 +82,10 @@ class Memory(ABC):
             held[places.to(held.device)] = value.detach()[taken.to(value.device)].to(held.device)
 
     def slots(self, count: int) -> Tensor:
-        """At most `count` different slots in use (k,), uniformly at random."""
+        """At most `count` different slots in use (k,), uniformly at random, without those whose samples are withheld."""
+        if self.withheld is not None:
+            free = (~torch.isin(self.index[: self.filled], self.withheld)).nonzero().flatten()
+            return free[torch.randperm(len(free), generator=self.generator)[:count]]
         if self.filled <= count:
             return torch.arange(self.filled)
         if self.filled < 8 * count:

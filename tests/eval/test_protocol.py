@@ -20,9 +20,10 @@ import yaml
 import clframe
 from clframe.cli.main import main
 from clframe.errors import ClframeError, OptionError
-from clframe.eval.protocol.cases import Entry, cases_of, settings
-from clframe.eval.protocol.conduct import AT_BOUNDARIES, conduct
+from clframe.eval.protocol.cases import Entry, cases_of, search_of
+from clframe.eval.protocol.conduct import conduct
 from clframe.eval.protocol.outcome import best_of, edges, groups
+from clframe.eval.protocol.planned import AT_BOUNDARIES
 from clframe.eval.protocol.protocols import validated
 from clframe.eval.protocol.search import draws
 from clframe.eval.protocol.space import dimension, space
@@ -301,7 +302,7 @@ def test_a_study_with_a_sequential_search_keeps_its_budget_and_goes_on(tmp_path:
 def test_numbers_without_a_point_are_numbers_and_equal_draws_are_tried_once() -> None:
     found = made(space={"lr": ["1e-2", "2E-1"]}, trials=6, methods=["finetune"])
     (case,) = cases_of(found)
-    assert sorted(v["lr"] for v in settings(found, case)) == [0.01, 0.2]
+    assert sorted(v["lr"] for v in search_of(found, case).drawn) == [0.01, 0.2]
 
 
 def test_a_validation_share_is_put_in_without_touching_the_rest() -> None:

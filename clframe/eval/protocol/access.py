@@ -47,9 +47,17 @@ class Samples:
         return self._streams[place, seed]
 
     def _stream(self, stream: Stream) -> Hashes:
-        train, test = self._source(stream.data.train), self._source(stream.data.test)
-        held = [train[ids] for ids in (*stream.segments, *stream.validation)]
-        return np.unique(np.concatenate(held + [test[ids] for ids in stream.tests]))
+        return np.union1d(self.trained(stream), self.tested(stream))
+
+    def trained(self, stream: Stream) -> Hashes:
+        """A hash of every sample that the stream trains or validates on, each once."""
+        train = self._source(stream.data.train)
+        return np.unique(np.concatenate([train[ids] for ids in (*stream.segments, *stream.validation)]))
+
+    def tested(self, stream: Stream) -> Hashes:
+        """A hash of every sample that the stream is tested on, each once."""
+        test = self._source(stream.data.test)
+        return np.unique(np.concatenate([test[ids] for ids in stream.tests]))
 
     def _source(self, source: Source) -> Hashes:
         fingerprint = source.fingerprint()

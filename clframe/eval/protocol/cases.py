@@ -9,8 +9,9 @@ from typing import Any
 
 from clframe import pieces
 from clframe.errors import ClframeError
+from clframe.eval.protocol.along import Tuned
 from clframe.eval.protocol.protocols import Place, Protocol, Streams
-from clframe.eval.protocol.search import draws
+from clframe.eval.protocol.search import Search
 from clframe.eval.protocol.study import Study
 from clframe.eval.result import Results
 
@@ -34,11 +35,14 @@ class Trial:
 
     Attributes:
         values: of the options that may be chosen.
-        scores: of the metric on validation samples, by tuning seed; None for a run that diverged or where it is not defined.
+        scores: of the metric on validation samples, by tuning seed; None for a run that diverged or was pruned, or where the
+            metric is not defined.
+        pruned_after: experiences after which it was given up, with every seed; None for one that came to its end.
     """
 
     values: Values
     scores: tuple[float | None, ...] = ()
+    pruned_after: int | None = None
 
     @property
     def score(self) -> float | None:
@@ -58,6 +62,7 @@ class Entry:
         results: the runs that are reported, with the chosen values.
         failed: what ended the others.
         tuning_flops: floating-point operations of training in all trials.
+        tuned: what was chosen along the stream, by evaluation seed, where the protocol does so; then there are no trials.
     """
 
     case: Case
@@ -66,18 +71,31 @@ class Entry:
     results: Results
     failed: tuple[ClframeError, ...] = ()
     tuning_flops: float = 0.0
+    tuned: tuple[Tuned, ...] = ()
+
+    @property
+    def scores(self) -> list[float | None]:
+        """Of what was chosen, in the tuning phase, by seed; nothing where nothing was chosen."""
+        if self.tuned:
+            return [t.score for t in self.tuned]
+        if self.case.tuning is None or not self.chosen:
+            return []
+        if self.case.protocol.seeds == "each":
+            return [self.trials[i].scores[s] for s, i in enumerate(self.chosen)]
+        return list(self.trials[self.chosen[0]].scores)
+
+    @property
+    def values(self) -> tuple[Values, ...]:
+        """What was chosen, by evaluation seed; along a stream every option has its values in the order of the experiences."""
+        if self.tuned:
+            return tuple({name: tuple(v[name] for v in t.settings) for name in t.settings[0]} for t in self.tuned)
+        return tuple(self.trials[i].values for i in self.chosen)
 
     @property
     def score(self) -> float | None:
         """The score of what was chosen, in the tuning phase: the mean over seeds; None where nothing was chosen."""
-        if self.case.tuning is None or not self.chosen:
-            return None
-        if self.case.protocol.seeds == "each":
-            scores = [self.trials[i].scores[s] for s, i in enumerate(self.chosen)]
-        else:
-            scores = list(self.trials[self.chosen[0]].scores)
-        known = [s for s in scores if s is not None]
-        return sum(known) / len(known)
+        known = [s for s in self.scores if s is not None]
+        return sum(known) / len(known) if known else None
 
 
 def cases_of(study: Study) -> Iterator[Case]:
@@ -89,18 +107,10 @@ def cases_of(study: Study) -> Iterator[Case]:
                 yield Case(streams, protocol, method, tuning, scored)
 
 
-def settings(study: Study, case: Case) -> list[dict[str, Any]]:
-    """The different settings that are tried, as far as they are known beforehand; one without values where nothing is chosen."""
-    if case.tuning is None:
-        return [{}]
-    drawn = draws(study.search, study.methods[case.method], study.trials, study.seed, study.known)
-    return [values for i, values in enumerate(drawn) if values not in drawn[:i]]
-
-
-def count(study: Study, case: Case) -> int:
-    """How many settings are tried."""
-    sequential = study.search == "tpe" and case.tuning is not None and study.methods[case.method]
-    return study.trials if sequential else len(settings(study, case))
+def search_of(study: Study, case: Case) -> Search:
+    """How the case is searched; without anything to choose where nothing is tuned."""
+    space = {} if case.tuning is None else dict(study.methods[case.method])
+    return Search(study.search, space, study.trials, study.seed, tuple(study.known), study.maximise)
 
 
 def tuning_seeds(study: Study, case: Case) -> tuple[int, ...]:
@@ -119,11 +129,19 @@ def _length(scenario: str, seed: int, data_dir: str | None) -> int:
 
 
 def cost(study: Study, case: Case) -> int:
-    """Experiences trained for one method, trials and reported runs of all seeds together: K trials x T experiences x S seeds."""
+    """Experiences trained for one method, trials and reported runs of all seeds together, at most.
+
+    K trials of whole streams of T experiences with S seeds are K x T x S; a walk that chooses along the stream has K_k trials at
+    experience k, and trains all but the last once more.
+    """
     trained = len(study.evaluation_seeds) * length(study, case.scored)
     if case.tuning is None:
         return trained
-    return trained + count(study, case) * len(tuning_seeds(study, case)) * length(study, case.tuning)
+    search, whole = search_of(study, case), length(study, case.tuning)
+    if case.protocol.chooser is not None:
+        each = sum(case.protocol.chooser.most(search, k) + 1 for k in range(whole)) - 1
+        return trained + each * len(study.evaluation_seeds)
+    return trained + search.count * len(tuning_seeds(study, case)) * whole
 
 
 def choose(study: Study, case: Case, trials: Sequence[Trial]) -> tuple[int, ...]:
@@ -131,6 +149,8 @@ def choose(study: Study, case: Case, trials: Sequence[Trial]) -> tuple[int, ...]
     count = len(study.evaluation_seeds)
     if case.tuning is None:
         return (0,) * count
+    if not trials:
+        return ()  # what was chosen along the stream stands in the walks
     each = case.protocol.seeds == "each"
     columns = [[t.scores[s] for t in trials] for s in range(count)] if each else [[t.score for t in trials]] * count
     found = [_best(scores, study.maximise) for scores in columns]

@@ -126,10 +126,10 @@ def _line(study: Study, entry: Entry, oracle: Entry | None, score: Summary, firs
         tuning_rank=first,
         score=score,
         rank=second,
-        values=tuple(entry.trials[i].values for i in entry.chosen),
-        edges=tuple(edges(space, [entry.trials[i].values for i in entry.chosen])) if entry.case.tuning is not None else (),
+        values=entry.values,
+        edges=tuple(edges(space, entry.values)) if entry.case.tuning is not None else (),
         spread=float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        trials=len(entry.trials) if entry.case.tuning is not None else 0,
+        trials=0 if entry.case.tuning is None else len(entry.trials) or sum(len(r.tries) for t in entry.tuned for r in t.rounds),
         best_of=tuple(best_of(known, study.maximise)),
         regret=regret,
         transfer=transfer,
@@ -146,7 +146,9 @@ def values(study: Study, entry: Entry) -> list[float | None]:
 def edges(space: Space, chosen: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Options whose chosen value lies at the edge of what could be chosen, for any seed."""
     for name, dimension in space.items():
-        at = sorted({str(v[name]) for v in chosen if name in v and dimension.edge(v[name])})
+        found = [v[name] for v in chosen if name in v]
+        each = [value for values in found for value in (values if isinstance(values, tuple) else (values,))]
+        at = sorted({str(value) for value in each if dimension.edge(value)})
         if at:
             yield f"{name}={at[0]}"
 
@@ -179,8 +181,7 @@ def agreement(study: Study, entries: Sequence[Entry]) -> tuple[float, float | No
     for entry in entries:
         if entry.failed or entry.score is None:
             continue  # it has no rank in one of the phases
-        picks = entry.chosen if entry.case.protocol.seeds == "each" else (entry.chosen[0],) * len(entry.trials[0].scores)
-        before.append([entry.trials[i].scores[s] for s, i in enumerate(picks)])
+        before.append(entry.scores)
         after.append(values(study, entry))
     if len(before) < 2 or any(v is None for row in (*before, *after) for v in row):
         return None
@@ -222,7 +223,10 @@ def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> I
         if line.diverged:
             yield f"{line.method}: the loss was not finite in {line.diverged} of {len(study.evaluation_seeds)} runs."
     for entry in entries:
-        lost = sum(t.score is None for t in entry.trials)
+        pruned = sum(t.pruned_after is not None for t in entry.trials)
+        if pruned:
+            yield f"{entry.case.method}: {pruned} of {len(entry.trials)} trials were pruned; spread is of the others."
+        lost = sum(t.score is None and t.pruned_after is None for t in entry.trials)
         if case.tuning is not None and lost:
             where = f"{lost} of {len(entry.trials)} trials diverged or have no {study.metric}"
             yield f"{entry.case.method}: {where}{'' if entry.chosen else ', so nothing was chosen'}; spread is of the others."
@@ -232,7 +236,7 @@ def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> I
 
 def _transfer(entry: Entry, oracle: Entry) -> float | None:
     """Spearman correlation over the settings that both tried."""
-    if entry.case.tuning is None or [t.values for t in entry.trials] != [t.values for t in oracle.trials]:
+    if entry.case.tuning is None or not entry.trials or [t.values for t in entry.trials] != [t.values for t in oracle.trials]:
         return None
     pairs = [(a.score, b.score) for a, b in zip(entry.trials, oracle.trials, strict=True)]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from clframe.errors import OptionError, bad_option
+from clframe.eval.protocol.along.choosers import Chooser
 from clframe.registry import Registry, call, parse
 
 _SLICE = re.compile(r"(\[\d*:\d*\]\s*)+$")
@@ -52,6 +53,7 @@ class Protocol:
         seeds: "other" (the tuning seeds, one choice), "same" (the evaluation seeds, one choice), or "each" (every evaluation
             seed chooses for itself: its stream is what the choice may look at).
         phases: (streams, validation share) -> where to tune (None: nowhere), where to score.
+        chooser: how options are chosen at every experience of the stream; None where whole streams are gone through.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Protocol:
     reuses: bool
     seeds: Literal["other", "same", "each"]
     phases: Callable[[Streams, float], tuple[Place | None, Place]]
+    chooser: Chooser | None = None
 
 
 def fixed() -> Protocol:
@@ -141,6 +144,8 @@ def first_task() -> Protocol:
     return replace(found, name="first-task")
 
 
+ALONG = "clframe.eval.protocol.along.protocols"
+
 PROTOCOLS = Registry(
     "protocol",
     {
@@ -149,6 +154,10 @@ PROTOCOLS = Registry(
         "gtep": f"{__name__}:gtep",
         "first-tasks": f"{__name__}:first_tasks",
         "first-task": f"{__name__}:first_task",
+        "current-task": f"{ALONG}:current_task",
+        "seen-tasks": f"{ALONG}:seen_tasks",
+        "stability-decay": f"{ALONG}:stability_decay",
+        "adaptive": f"{ALONG}:adaptive",
     },
     group="clframe.protocols",
 )

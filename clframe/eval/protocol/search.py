@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,12 +12,54 @@ from scipy.stats import qmc
 
 from clframe.errors import MissingExtraError, bad_option, unknown_name
 from clframe.eval.protocol.space import Choice, Space
+from clframe.eval.protocol.tpe import suggest
 from clframe.seeding import rng
 
 SEARCHES = ("random", "quasi-random", "grid", "tpe")
 
 MIN_STARTUP = 4
 """Random trials before a sequential search begins."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How one method is searched.
+
+    Attributes:
+        how: "random", "quasi-random", "grid" or "tpe".
+        space: what may be chosen.
+        trials: settings at most.
+        seed: root of the draws.
+        known: the options of all spaces of a study.
+        maximise: whether more of the score is better.
+    """
+
+    how: str
+    space: Space
+    trials: int
+    seed: int = 0
+    known: tuple[str, ...] = ()
+    maximise: bool = True
+
+    @property
+    def drawn(self) -> list[dict[str, Any]]:
+        """The different settings that are known beforehand."""
+        if self.trials < 1:
+            return []
+        found = draws(self.how, self.space, self.trials, self.seed, self.known)
+        return [values for i, values in enumerate(found) if values not in found[:i]]
+
+    @property
+    def count(self) -> int:
+        """How many settings there will be."""
+        return self.trials if self.how == "tpe" and self.space else len(self.drawn)
+
+    def propose(self, tried: Sequence[tuple[Mapping[str, Any], float | None]]) -> dict[str, Any] | None:
+        """The next setting, given all that were tried; None when there has been enough."""
+        drawn = self.drawn
+        if len(tried) < len(drawn):
+            return drawn[len(tried)]
+        return suggest(self.space, tried, self.maximise, self.seed) if len(tried) < self.count else None
 
 
 def check_search(name: str) -> str:

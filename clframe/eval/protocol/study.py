@@ -14,6 +14,7 @@ import yaml
 from clframe.errors import ClframeError, OptionError, bad_option, unknown_name
 from clframe.eval.metrics import METRICS
 from clframe.eval.protocol.protocols import Protocol, Streams, protocol
+from clframe.eval.protocol.pruning import Halving, pruning
 from clframe.eval.protocol.search import check_search
 from clframe.eval.protocol.setting import check
 from clframe.eval.protocol.space import Space, space
@@ -41,6 +42,9 @@ class Study:
         tuning_seeds, evaluation_seeds: the seeds of either phase.
         seed: root of the draws.
         options: of all runs.
+        pruning: when trials are given up; None for never.
+        equal: what every method has the same of: "trials", or "compute", where a method whose trials cost more has fewer.
+        target: score that time-to-target is taken to; None for the median of the methods.
     """
 
     name: str
@@ -55,6 +59,9 @@ class Study:
     evaluation_seeds: tuple[int, ...] = (0, 1, 2)
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    pruning: Halving | None = None
+    equal: str = "trials"
+    target: float | None = None
 
     @property
     def maximise(self) -> bool:
@@ -94,7 +101,10 @@ def parse_study(written: object, name: str = "study") -> Study:
         >>> found.evaluation_seeds, found.tuning_seeds
         ((0, 1), (1000, 1001))
     """
-    known = ("methods", "space", "scenarios", "protocols", "search", "trials", "metric", "validation", "seeds", "seed", "options")
+    known = (
+        *("methods", "space", "scenarios", "protocols", "search", "trials", "equal", "pruning"),
+        *("metric", "target", "validation", "seeds", "seed", "options"),
+    )
     written = _numbers(written)
     if not isinstance(written, Mapping):
         raise bad_option("a study", f"a mapping with the keys {', '.join(known)}", written, "Begin with 'methods:'.")
@@ -103,7 +113,7 @@ def parse_study(written: object, name: str = "study") -> Study:
             raise unknown_name("a key of a study", str(key), known)
     options = _options(written.get("options", {}))
     shared = space("space", written.get("space", {}))
-    return Study(
+    found = Study(
         name=name,
         methods=_methods(written.get("methods"), shared, options),
         scenarios=tuple(_scenarios(written.get("scenarios"))),
@@ -115,7 +125,38 @@ def parse_study(written: object, name: str = "study") -> Study:
         **_seeds(written.get("seeds", 3)),
         seed=_seed(written.get("seed", 0)),
         options=options,
+        pruning=None if (rule := written.get("pruning")) is None else pruning(str(rule)),
+        equal=_equal(str(written.get("equal", "trials"))),
+        target=_target(written.get("target")),
     )
+    refuse_what_does_not_go_together(found)
+    return found
+
+
+def refuse_what_does_not_go_together(study: Study) -> None:
+    """Refuse pruning and budgets of equal compute where they cannot be.
+
+    Raises:
+        OptionError: with the key.
+    """
+    if study.pruning is not None and study.search == "tpe":
+        raise bad_option("pruning", "left out with search: tpe, which goes one by one", "halving", "Take random or quasi-random.")
+    if study.pruning is not None and study.metric != "acc":
+        raise bad_option("metric", "acc with pruning, which judges by accuracy", study.metric, "Leave pruning out, or take acc.")
+    if study.equal == "compute" and study.pruning is not None:
+        raise bad_option("equal", "trials with pruning", "compute", "Leave one of them out.")
+
+
+def _equal(value: str) -> str:
+    if value not in ("trials", "compute"):
+        raise unknown_name("equal", value, ("trials", "compute"))
+    return value
+
+
+def _target(value: object) -> float | None:
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1):
+        raise bad_option("target", "an accuracy in (0, 1]", value, "Leave it out for the median of the methods.")
+    return None if value is None else float(value)
 
 
 def _methods(written: object, shared: Space, options: Mapping[str, Any]) -> dict[str, Space]:

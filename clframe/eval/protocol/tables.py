@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clframe.eval.protocol.cases import Case, cost, count, tuning_seeds
+from clframe.eval.protocol.cases import Case, cost, search_of, tuning_seeds
 from clframe.eval.protocol.outcome import Group, Line
 from clframe.eval.protocol.study import Study
 from clframe.eval.statistics import Summary
@@ -22,15 +22,19 @@ def plan(study: Study, cases: Sequence[Case]) -> Iterator[str]:
     for scenario, protocol, some in _grouped(cases):
         case, total = some[0], sum(cost(study, c) for c in some)
         runs = sum(len(study.evaluation_seeds) + _trial_runs(study, c) for c in some)
+        atmost = "at most " if case.protocol.chooser is not None or (study.pruning is not None and case.tuning is not None) else ""
         legal = "" if case.protocol.deployable else "; not for deployment"
         yield (
             f"{scenario}, {protocol}: looks at {case.protocol.looks_at}{legal}; {runs} runs of {len(some)} methods, "
-            f"{total} times training one experience"
+            f"{atmost}{total} times training one experience"
         )
 
 
 def _trial_runs(study: Study, case: Case) -> int:
-    return 0 if case.tuning is None else count(study, case) * len(tuning_seeds(study, case))
+    if case.tuning is None:
+        return 0
+    seeds = len(tuning_seeds(study, case))
+    return seeds if case.protocol.chooser is not None else search_of(study, case).count * seeds
 
 
 def _grouped(cases: Sequence[Case]) -> Iterator[tuple[str, str, list[Case]]]:
@@ -63,13 +67,20 @@ def _cells(line: Line) -> tuple[str, ...]:
 def chosen(group: Group, study: Study) -> Iterator[str]:
     """What was chosen for each method, by evaluation seed where the seeds differ."""
     for line in group.lines:
-        words = [", ".join(f"{name}={value}" for name, value in values.items()) for values in line.values]
+        words = [", ".join(f"{name}={_along(value)}" for name, value in values.items()) for values in line.values]
         if not any(words):
             continue  # nothing was to be chosen, or no trial came to its end
         if len(set(words)) == 1:
             yield f"{line.method}: {words[0]}"
         else:
             yield f"{line.method}: {'; '.join(f'seed {s}: {w}' for s, w in zip(study.evaluation_seeds, words, strict=True))}"
+
+
+def _along(value: object) -> str:
+    """A value, or the values of the experiences of a stream, one where they are equal."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return str(value[0]) if len(set(value)) == 1 else " > ".join(map(str, value))
 
 
 def interval(found: Summary) -> str:

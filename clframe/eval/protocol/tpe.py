@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clframe.eval.protocol.space import Choice, Dimension, Space
@@ -11,7 +11,7 @@ from clframe.seeding import seed_for
 if TYPE_CHECKING:
     import optuna
 
-Tried = Sequence[tuple[dict[str, Any], float | None]]
+Tried = Sequence[tuple[Mapping[str, Any], float | None]]
 """Settings with their scores; None for one that diverged."""
 
 
@@ -31,16 +31,27 @@ def suggest(space: Space, tried: Tried, maximise: bool, seed: int) -> dict[str, 
     """
     import optuna
 
+    sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=seed_for(seed, "tpe", len(tried)) % 2**32)
+    study = remembered(space, tried, maximise, sampler)
+    distributions = {name: _distribution(dimension) for name, dimension in space.items()}
+    asked = study.ask(distributions).params
+    return {name: _read(space[name], asked[name]) for name in space}
+
+
+def remembered(
+    space: Space, tried: Tried, maximise: bool = True, sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.study.Study:
+    """A study of Optuna's that knows what was tried; kept in memory only."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(dimension) for name, dimension in space.items()}
-    sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=seed_for(seed, "tpe", len(tried)) % 2**32)
     study = optuna.create_study(direction="maximize" if maximise else "minimize", sampler=sampler)
     for values, score in tried:
         state = optuna.trial.TrialState.COMPLETE if score is not None else optuna.trial.TrialState.FAIL
         params = {name: _told(space[name], value) for name, value in values.items()}
         study.add_trial(optuna.trial.create_trial(state=state, value=score, params=params, distributions=distributions))
-    asked = study.ask(distributions).params
-    return {name: _read(space[name], asked[name]) for name in space}
+    return study
 
 
 def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:

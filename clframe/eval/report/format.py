@@ -166,3 +166,17 @@ def tex(text: str) -> str:
         'wc\\\\_acc $\\\\pm$ 5\\\\%'
     """
     return "".join(_TEX.get(c, c) for c in text)
+
+
+def together(declared: Sequence[str]) -> list[str]:
+    """Each sentence once, with all the frozen settings that it was said of.
+
+    Example:
+        >>> together(["gtep: other data; setting 1a", "gtep: other data; setting 2b", "by hand"])
+        ['gtep: other data; settings 1a, 2b', 'by hand']
+    """
+    found: dict[str, list[str]] = {}
+    for sentence in declared:
+        what, _, setting = sentence.partition("; setting ")
+        found.setdefault(what, []).extend([setting] if setting else [])
+    return [w + (f"; setting{'s' * (len(hashes) > 1)} {', '.join(hashes)}" if hashes else "") for w, hashes in found.items()]

@@ -50,7 +50,11 @@ def write(results: Results, path: str | Path) -> Path:
     Raises:
         OptionError: there are no runs.
     """
-    page = render(results)
+    return save(render(results), path)
+
+
+def save(page: str, path: str | Path) -> Path:
+    """Write a page, atomically; the directory is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -86,7 +90,7 @@ def render(results: Results) -> str:
         glossary=glossary(),
         style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
         dark=dark,
-        swatch=_swatch,
+        swatch=swatch,
         seconds=fmt.seconds,
         number=fmt.number,
         headline=len(tables.HEADLINE),
@@ -144,7 +148,7 @@ def section(results: Results, key: str, order: list[str], dark: dict[str, str]) 
     }
 
 
-def _swatch(position: int) -> str:
+def swatch(position: int) -> str:
     colour, dash = style.strategy_style(position)
     tone = f"var(--c{colour[1:]}, {colour})"
     return tone if dash == "-" else f"repeating-linear-gradient(90deg, {tone} 0 3px, transparent 3px 5px)"

@@ -245,7 +245,7 @@ def tuning(results: Results) -> str:
         'no tuning declared'
     """
     asked = [r.spec.get("options", r.spec).get("tuning") for r in results]
-    declared = [str(d) for d in dict.fromkeys(asked) if d not in (None, "", "none declared")]
+    declared = fmt.together([str(d) for d in dict.fromkeys(asked) if d not in (None, "", "none declared")])
     trials = max((r.budget.tuning_trials for r in results), default=0)
     count = f" ({trials:,} trials)" if trials else ""
     if not declared:
