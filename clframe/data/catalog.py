@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from clframe.data.arrays import from_arrays
 from clframe.data.dataset import Dataset
@@ -137,10 +141,17 @@ def load(
 
 def _digits(standardise: bool | None = None) -> Dataset:
     """scikit-learn's digits: 1,797 images of 8x8, values 0..16, with a fixed stratified test part of a fifth."""
+    images, labels = _read_digits()
+    return from_arrays(images.copy(), labels.copy(), name="digits", standardise=standardise)
+
+
+@lru_cache(maxsize=1)
+def _read_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Read once a process: it is a text file, and takes longer to read than a small model to train."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    return from_arrays(bunch.images.astype("uint8"), bunch.target, name="digits", standardise=standardise)
+    return bunch.images.astype("uint8"), bunch.target
 
 
 def _data_dir(data_dir: str | Path | None) -> Path | None:

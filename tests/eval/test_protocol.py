@@ -80,30 +80,14 @@ def test_gtep_over_eight_strategies_on_split_digits(tmp_path: Path) -> None:
     assert all(tried == lrs[0] for tried in lrs), "draws are paired across methods"
 
 
-SOURCE = """
-import numpy as np
-from clframe.data import from_arrays, load
-from clframe.scenarios import class_incremental
-
-def stream(validation=0.0, seed=0, name="mine", data=None):
-    digits = load("digits")
-    y = np.array(digits.test.y)
-    if {shuffled}:
-        y = np.random.default_rng(7).permutation(y)
-    import torch
-    x = [part.fetch(torch.arange(len(part))).numpy() for part in (digits.train, digits.test)]
-    made = from_arrays(x[0], np.array(digits.train.y), x[1], y)
-    return class_incremental(made, experiences=2, validation=validation, seed=seed, name=name)
-"""
+SHUFFLED = f"{Path(__file__).parent / 'shuffled_labels.py'}:stream"
 
 
 @pytest.mark.parametrize("protocol", ["end-of-training", "first-task"])
 def test_shuffling_all_test_labels_changes_no_choice(protocol: str, tmp_path: Path) -> None:
     chosen, reported = [], []
     for shuffled in (False, True):
-        file = tmp_path / f"made_{shuffled}.py"
-        file.write_text(SOURCE.format(shuffled=shuffled))
-        found = made(scenarios={"mine": f"{file}:stream"}, protocols=[protocol], trials=3)
+        found = made(scenarios={"mine": f"{SHUFFLED}(shuffled={shuffled})"}, protocols=[protocol], trials=3)
         entries = conduct(found, tmp_path / str(shuffled))
         chosen.append([(e.chosen, [t.scores for t in e.trials]) for e in entries])
         reported.append([r.metrics.acc for e in entries for r in e.results])

@@ -214,6 +214,7 @@ def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> I
     tried = {line.method: line.trials for line in lines if line.trials}
     if len(set(tried.values())) > 1:
         yield f"Numbers of trials differ: {', '.join(f'{m} {n}' for m, n in tried.items())}."
+    yield from _unequal_compute(entries)
     for line in lines:
         if line.edges:
             yield f"{line.method}: {', '.join(line.edges)} lies at the edge of what could be chosen."
@@ -232,6 +233,14 @@ def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> I
             yield f"{entry.case.method}: {where}{'' if entry.chosen else ', so nothing was chosen'}; spread is of the others."
     if case.tuning is not None and (len(tuning_seeds(study, case)) == 1 or case.protocol.seeds == "each"):
         yield "Every choice rests on one run of each setting: it may be luck."
+
+
+def _unequal_compute(entries: Sequence[Entry]) -> Iterator[str]:
+    """A sentence where one method had more than twice the compute of another to be tuned with."""
+    spent = sorted((e.tuning_flops, e.case.method) for e in entries if e.tuning_flops > 0)
+    if spent and spent[-1][0] > 2 * spent[0][0]:
+        (least, cheapest), (most, dearest) = spent[0], spent[-1]
+        yield f"Tuning compute differs: {dearest} has {most / least:.1f} times that of {cheapest}. With equal: compute it does not."
 
 
 def _transfer(entry: Entry, oracle: Entry) -> float | None:
