@@ -43,6 +43,8 @@ def _guarded(name: str, arguments: list[str], debug: bool) -> int:
     from clframe.errors import ClframeError, unknown_name
 
     signal.signal(signal.SIGTERM, _stop)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # so that module:Name finds what lies here, as it does under `python -m`
     try:
         if name not in COMMANDS:
             raise unknown_name("command", name, COMMANDS)

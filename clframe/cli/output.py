@@ -6,7 +6,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+from clframe.eval.access import mixed
 from clframe.eval.result import Results
+
+
+def told_apart(results: Results) -> Results:
+    """The same runs, marked with what their options were chosen by where that differs: they lie in one directory already."""
+    return results.marked() if mixed(results) else results
 
 
 def print_results(results: Results, report: Path, as_json: bool) -> None:

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         "--executor", type=str, default="auto", help="in-process, processes, ray or ray://HOST:PORT; the numbers are equal"
     )
     made.add_argument("--data_dir", type=str | None, default=None, help="folder of data sets; CLFRAME_DATA by default")
+    made.add_argument("--together", type=bool, default=False, help="also one table over all protocols, which marks them")
     made.add_argument("--json", type=bool, default=False, help="print the outcome as JSON")
     given = parse(made, arguments)
 
@@ -62,16 +63,16 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         print(content)
     else:
-        show(found, study, out)
+        show(found, study, out, given.together)
     return 0
 
 
-def show(found: Sequence[Group], study: Study, out: Path) -> None:
+def show(found: Sequence[Group], study: Study, out: Path, mixed: bool = False) -> None:
     """The tables on a terminal."""
     from rich.console import Console
     from rich.table import Table
 
-    from clframe.eval.protocol.tables import COLUMNS, LEGEND, chosen, rows, tau
+    from clframe.eval.protocol.tables import COLUMNS, LEGEND, MARKS, TOGETHER, chosen, rows, tau, together
 
     console = Console()
     for group in found:
@@ -86,6 +87,15 @@ def show(found: Sequence[Group], study: Study, out: Path) -> None:
             console.print(words, highlight=False)
         for warning in group.warnings:
             console.print(f"! {warning}", highlight=False)
+        console.print()
+    for streams in study.scenarios if mixed else ():
+        table = Table(box=None, padding=(0, 1, 0, 0), title=f"{streams.name}, all protocols", title_justify="left")
+        for i, column in enumerate(TOGETHER):
+            table.add_column(column, justify="right" if i > 1 else "left", no_wrap=i > 1, overflow="fold")
+        for cells in together(found, streams.name):
+            table.add_row(*cells)
+        console.print(table)
+        console.print(MARKS, highlight=False)
         console.print()
     console.print(LEGEND, highlight=False)
     console.print(

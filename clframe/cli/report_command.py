@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clframe.cli.output import print_results
+from clframe.cli.output import print_results, told_apart
 from clframe.cli.parsing import parse, parser
 
 
@@ -18,9 +18,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     made.add_argument("dirs", type=str, nargs="+", metavar="DIR", help="run directories, or directories that hold some")
     made.add_argument("--out", type=str | None, default=None, help="the HTML file; DIR/report.html of the first DIR by default")
+    made.add_argument("--mixed", type=bool, default=False, help="one table although options were chosen in different ways; marked")
     made.add_argument("--json", type=bool, default=False, help="print the metrics as JSON")
     given = parse(made, arguments)
     results = load(*given.dirs)
+    results = told_apart(results) if given.mixed else results
     path = Path(given.out) if given.out else Path(given.dirs[0]) / "report.html"
     print_results(results, results.report(path), given.json)
     return 0

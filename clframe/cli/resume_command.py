@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clframe.cli.output import print_results
+from clframe.cli.output import print_results, told_apart
 from clframe.cli.parsing import parse, parser, progress
 
 
@@ -25,5 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         stop.add_note("What had begun is saved: run the same command again to go on.")
         raise
+    results = told_apart(results)
     print_results(results, results.report(Path(given.dirs[0]) / "report.html"), given.json)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from clframe.cli.frozen_settings import found_for, with_setting
-from clframe.cli.output import print_results
+from clframe.cli.output import print_results, told_apart
 from clframe.cli.parsing import parse, parser, progress, say
 from clframe.errors import RunError, bad_option
 from clframe.registry import split
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except RunError:
         if any(out.rglob("metrics.json")):
-            found = Results([r for r in load(out) if r.finished])
+            found = told_apart(Results([r for r in load(out) if r.finished]))
             print_results(found, found.report(out / "report.html"), given.json)
         raise
     known = {r.spec["identity"] for r in asked}
-    results = Results([*asked, *(r for r in load(out) if r.spec["identity"] not in known)])
+    results = told_apart(Results([*asked, *(r for r in load(out) if r.spec["identity"] not in known)]))
     print_results(results, results.report(out / "report.html"), given.json)
     return 0
 

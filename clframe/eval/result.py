@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clframe.errors import unknown_name
+from clframe.eval.access import mark, refuse_mixed
 from clframe.eval.budget import Budget
 from clframe.eval.metrics import Curves, Metrics
 from clframe.eval.representation import frame
@@ -177,9 +178,19 @@ class Results(Sequence[Result]):
         """
         return Results([x for r in self if r.heads for x in (r, *r.heads.values())])
 
+    def marked(self) -> Results:
+        """The same runs, each named with what its options were chosen by, as in "er [gtep]": these may stand in one table."""
+        return Results([replace(r, strategy=mark(r)) for r in self])
+
     def summary(self, strategy: str, metric: str, scenario: str | None = None) -> Summary:
-        """Mean, standard deviation and interval of one metric over the seeds."""
-        return summarise([getattr(r.metrics, metric) for r in self.of(strategy, scenario)])
+        """Mean, standard deviation and interval of one metric over the seeds.
+
+        Raises:
+            OptionError: no run of that name, or runs whose options were chosen by looking at different things.
+        """
+        found = self.of(strategy, scenario)
+        refuse_mixed(found)
+        return summarise([getattr(r.metrics, metric) for r in found])
 
     def table(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """One row a scenario and strategy, one column a metric: "mean ± half-width" over seeds."""

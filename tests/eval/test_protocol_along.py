@@ -224,7 +224,7 @@ def test_a_study_of_protocols_along_the_stream(tmp_path: Path) -> None:
     for entry in entries:
         assert len(entry.results) == len(entry.tuned) == 2 and not entry.failed and entry.tuning_flops > 0
         assert all(len(v["lr"]) == 3 for v in entry.values)
-        assert entry.results[0].strategy == f"{entry.case.method}, tuned along the stream"
+        assert entry.results[0].strategy == f"{entry.case.method}, scheduled"
         assert entry.results[0].spec["options"]["tuning_trials"] == sum(len(r.tries) for r in entry.tuned[0].rounds)
     sizes = {e.case.protocol.name: e.results[0].budget.samples for e in entries if e.case.method == "finetune"}
     assert sizes["seen-tasks"] < sizes["current-task"] == sizes["adaptive(m=1,trials=2)"]

@@ -62,7 +62,7 @@ class Group:
     """All methods under one protocol on one scenario; only these are compared with each other.
 
     Attributes:
-        scenario, protocol, looks_at, deployable: what this is.
+        scenario, protocol, looks_at, deployable, reuses: what this is.
         cost: of tuning and scoring all methods with all seeds, in units of training one experience once.
         lines: the methods.
         tau: Kendall's tau-b between the ranks of the two phases, with the 95 % bootstrap interval over seeds.
@@ -73,6 +73,7 @@ class Group:
     protocol: str
     looks_at: str
     deployable: bool
+    reuses: bool
     cost: float
     lines: tuple[Line, ...]
     tau: tuple[float, float | None, float | None] | None
@@ -104,6 +105,7 @@ def _group(study: Study, entries: Sequence[Entry], oracle: Sequence[Entry] | Non
         case.protocol.name,
         case.protocol.looks_at,
         case.protocol.deployable,
+        case.protocol.reuses,
         sum(cost(study, e.case) for e in entries),
         lines,
         None if case.tuning is None else agreement(study, entries),
@@ -129,7 +131,9 @@ def _line(study: Study, entry: Entry, oracle: Entry | None, score: Summary, firs
         values=entry.values,
         edges=tuple(edges(space, entry.values)) if entry.case.tuning is not None else (),
         spread=float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        trials=0 if entry.case.tuning is None else len(entry.trials) or sum(len(r.tries) for t in entry.tuned for r in t.rounds),
+        trials=0
+        if entry.case.tuning is None
+        else len(entry.trials) or max((sum(len(r.tries) for r in t.rounds) for t in entry.tuned), default=0),
         best_of=tuple(best_of(known, study.maximise)),
         regret=regret,
         transfer=transfer,

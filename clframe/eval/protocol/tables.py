@@ -64,6 +64,33 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
+def together(found: Sequence[Group], scenario: str) -> list[tuple[str, ...]]:
+    """All protocols on one scenario in one table, best evaluation score first: method, protocol with its marks, score, compute.
+
+    It ranks what was chosen with different knowledge, so it is made only where it is asked for, and every protocol is marked:
+    "†" looked at the stream that is scored, all of it; "‡" data that it looked at counts in the score.
+    """
+    lines = [(group, line) for group in found if group.scenario == scenario for line in group.lines]
+    lines.sort(key=lambda pair: (pair[1].score.mean is None, -(pair[1].score.mean or 0.0)))
+    return [
+        (
+            line.method,
+            group.protocol + ("" if group.deployable else " †") + (" ‡" if group.reuses else ""),
+            interval(line.score) if not line.diverged else f"diverged {line.diverged}x",
+            str(line.trials or "–"),
+            f"{line.train_flops:.2e}",
+        )
+        for group, line in lines
+    ]
+
+
+TOGETHER = ("method", "protocol", "evaluation", "trials", "FLOPs")
+MARKS = (
+    "Protocols with different knowledge in one table, as asked. † looked at the whole stream that is scored; ‡ data that it looked "
+    "at counts in the score. FLOPs: of training, in all trials and reported runs."
+)
+
+
 def chosen(group: Group, study: Study) -> Iterator[str]:
     """What was chosen for each method, by evaluation seed where the seeds differ."""
     for line in group.lines:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clframe.errors import bad_option
+from clframe.eval.access import refuse_mixed
 from clframe.eval.metrics import METRICS
 from clframe.eval.report import budgets, plots, style, tables, words
 from clframe.eval.report import format as fmt
@@ -73,10 +74,11 @@ def render(results: Results) -> str:
     """The page as text: the same results give the same bytes.
 
     Raises:
-        OptionError: there are no runs.
+        OptionError: there are no runs, or their options were chosen by looking at different things (see `Results.marked`).
     """
     if not len(results):
         raise bad_option("results", "at least one run", [], "Give directories that hold runs.")
+    refuse_mixed(results)
     most = min(plots.LINES, max(r.curves.accuracy.shape[1] for r in results))
     dark: dict[str, str] = {}
     for count in range(1, most + 1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clframe.errors import unknown_name
+from clframe.eval.access import refuse_mixed
 from clframe.eval.metrics import METRICS, compute
 from clframe.eval.report import format as fmt
 from clframe.eval.result import Result, Results
@@ -83,11 +84,12 @@ def lines(results: Results, metrics: Sequence[str] = HEADLINE) -> list[Line]:
     """The rows of the table, best values marked within each scenario.
 
     Raises:
-        OptionError: a metric is not a known name.
+        OptionError: a metric is not a known name, or options were chosen by looking at different things (see `Results.marked`).
     """
     for name in metrics:
         if name not in METRICS:
             raise unknown_name("metric", name, METRICS)
+    refuse_mixed(results)
     found: list[Line] = []
     for scenario in results.scenarios:
         here = results.of(scenario=scenario)

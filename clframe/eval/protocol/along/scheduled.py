@@ -38,7 +38,7 @@ class Schedule:
     @property
     def name(self) -> str:
         """For tables."""
-        return f"{self.method}, tuned along the stream"
+        return f"{self.method}, scheduled"
 
     def __call__(self, setup: Setup) -> Scheduled:
         """The strategy."""

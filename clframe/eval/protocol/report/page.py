@@ -74,7 +74,7 @@ def render(study: Study, entries: Sequence[Entry], groups: Sequence[Group], targ
     several = len({p.group.scenario for p in parts}) > 1
     shown = [_shown(study, part, several) for part in parts]
     return environment.from_string(TEMPLATE).render(
-        title=f"{study.name}: {details.count(len(order), 'method')}",
+        title=f"{Path(study.name).stem}: {details.count(len(order), 'method')}",
         facts=_facts(study, several),
         style=(Path(html.__file__).parent / "style.css").read_text(encoding="utf-8"),
         swatches=[html.swatch(i) for i in range(len(order))],
