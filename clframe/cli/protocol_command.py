@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out a study: tune, choose, evaluate, and say how far the choice can be trusted."""
-    from clframe.eval.protocol import frozen
+    from clframe.eval.protocol import frozen, storage
     from clframe.eval.protocol.cases import Case
     from clframe.eval.protocol.conduct import conduct
     from clframe.eval.protocol.outcome import groups
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     (out / "study.json").write_text(content + "\n")
     frozen.write(out / "settings.json", study, entries)
     page.write(out / "study.html", study, entries, found, study.target)
+    if study.search == "tpe":
+        storage.write(out / "optuna.db", study, entries)
     if given.json:
         print(content)
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -20,6 +21,7 @@ import yaml
 import clframe
 from clframe.cli.main import main
 from clframe.errors import ClframeError, OptionError
+from clframe.eval.protocol import storage
 from clframe.eval.protocol.cases import Entry, cases_of, search_of
 from clframe.eval.protocol.conduct import conduct
 from clframe.eval.protocol.outcome import best_of, edges, groups
@@ -281,6 +283,17 @@ def test_a_study_with_a_sequential_search_keeps_its_budget_and_goes_on(tmp_path:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("metrics.json")}
     assert scores(conduct(found, tmp_path)) == scores(entries)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("metrics.json")} == before
+
+
+def test_the_trials_of_a_sequential_search_can_be_opened_with_optuna(tmp_path: Path) -> None:
+    found = made(search="tpe", trials=5, methods={"er(size=40)": {"er.batch_size": [5, 10]}})
+    entries = conduct(found, tmp_path)
+    for _ in range(2):  # the second time over the first
+        storage.write(tmp_path / "optuna.db", found, entries)
+    told = optuna.load_study(study_name="er(size=40) | gtep | digits", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert [(t.params, t.value) for t in told.trials] == [(t.values, t.score) for t in entries[0].trials]
+    assert told.best_value == entries[0].score
+    assert not list(tmp_path.glob(".optuna*"))
 
 
 def test_numbers_without_a_point_are_numbers_and_equal_draws_are_tried_once() -> None:

@@ -58,18 +58,23 @@ def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(dimension, Choice):
-        return CategoricalDistribution(list(range(len(dimension.values))))
+        return CategoricalDistribution(list(map(_named, dimension.values)))
     if dimension.whole:
         return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
 def _told(dimension: Dimension, value: Any) -> Any:
-    """A value as Optuna has it: of a list, its position."""
-    return dimension.values.index(value) if isinstance(dimension, Choice) else value
+    """A value as Optuna has it."""
+    return _named(value) if isinstance(dimension, Choice) else value
+
+
+def _named(value: Any) -> Any:
+    """A value of a list as Optuna takes it: a number, a word, or another thing in words."""
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def _read(dimension: Dimension, value: Any) -> Any:
     if isinstance(dimension, Choice):
-        return dimension.values[value]
+        return next(v for v in dimension.values if _named(v) == value)
     return value if dimension.whole else min(max(float(f"{value:.4g}"), dimension.low), dimension.high)
