@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from clframe.checkpoint import Interrupted
-from clframe.errors import ClframeError
+from clframe.errors import ClframeError, RunError
 from clframe.executors.in_process import InProcess
 from clframe.executors.task import Ended, Outcome, Progress, Task
 
@@ -37,7 +41,11 @@ class Processes:
         self._board: Any = None
 
     def __call__(self, tasks: Sequence[Task[T]], progress: Progress | None = None, ended: Ended | None = None) -> list[Outcome[T]]:
-        """See `Executor`."""
+        """See `Executor`.
+
+        Raises:
+            RunError: a process was killed.
+        """
         if self._pool is None and (len(tasks) <= 1 or self.jobs == 1):
             return InProcess()(tasks, progress, ended)
         pool = self._pool if self._pool is not None else self._open()
@@ -91,6 +99,16 @@ def _attach(board: Any, places: Any) -> None:
     global _board, _place
     _board, _place = board, CELLS * places.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    util.Finalize(None, _leave, exitpriority=-100)
+
+
+def _leave() -> None:
+    """The last thing that a worker does: to take torch apart again would cost it another second."""
+    if sys.exc_info()[0] is None:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _one(position: int, task: Task[T], parent: int) -> T:
@@ -111,4 +129,9 @@ def _outcome(future: Future[T]) -> Outcome[T]:
         return future.result()
     if isinstance(error, ClframeError):
         return error
+    if isinstance(error, BrokenProcessPool):
+        raise RunError(
+            "every process must live until its runs are done; one was killed, perhaps for want of memory. "
+            "The same command goes on from what was saved; give fewer jobs if it happens again."
+        ) from error
     raise error
