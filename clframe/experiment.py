@@ -186,7 +186,7 @@ def _built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, 
     stream = stream.on_validation() if o["tested_on"] == "validation" else stream
     network = pieces.network(o["model"], o["head"], stream, o["seed"]).to(place)
     make = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
-    setup = Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"])
+    setup = Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"], o["epochs"])
     learner = strategies.build(o["strategy"], setup)
     refuse_hidden(stream, learner)
     return stream, network, learner, plan(o["evaluate"]), _representation_plan(o["representation"], learner)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clframe.cli.parsing import parse, parser, say
+from clframe.cli.parsing import parse, parser
 from clframe.cli.study_progress import study_progress
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     out = Path(given.out) if given.out else Path("studies") / Path(given.study).stem
 
     def begin(cases: Sequence[Case]) -> None:
-        for line in plan(study, cases):
-            say(line)
+        if not given.json:
+            for line in plan(study, cases):
+                print(line, file=sys.stderr)
 
     try:
         with study_progress(quiet=given.json) as tell:
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         raise
     found = groups(study, entries)
     (out / "study.md").write_text(markdown(found, study))
-    content = json.dumps([dataclasses.asdict(group) for group in found], indent=1, default=str)
+    content = json.dumps(outcome(study, found), indent=1, default=str)
     (out / "study.json").write_text(content + "\n")
     frozen.write(out / "settings.json", study, entries)
     page.write(out / "study.html", study, entries, found, study.target)
@@ -67,6 +69,21 @@ def main(arguments: Sequence[str]) -> int:
     else:
         show(found, study, out, given.together)
     return 0
+
+
+def outcome(study: Study, found: Sequence[Group]) -> dict[str, object]:
+    """All of it for a program."""
+    from clframe import __version__
+
+    asked = {name: getattr(study, name) for name in ("name", "metric", "search", "trials", "equal", "validation", "seed")}
+    seeds = {"tuning_seeds": list(study.tuning_seeds), "evaluation_seeds": list(study.evaluation_seeds)}
+    return {
+        "clframe": __version__,
+        **asked,
+        **seeds,
+        "options": dict(study.options),
+        "groups": [dataclasses.asdict(g) for g in found],
+    }
 
 
 def show(found: Sequence[Group], study: Study, out: Path, mixed: bool = False) -> None:

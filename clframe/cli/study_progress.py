@@ -55,7 +55,7 @@ def view(standing: Standing) -> RenderableType:
     body = Table.grid(padding=(0, 2))
     for name, part in list(standing.going.items())[-SHOWN:]:
         body.add_row(Text(name, overflow="ellipsis", no_wrap=True), f"{part:.0%}")
-    found: list[RenderableType] = [head, Text(f"{standing.runs} runs ended"), body]
+    found: list[RenderableType] = [head, Text(f"{standing.runs} run{'s' * (standing.runs != 1)} ended"), body]
     if standing.best:
         best = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("best so far in the tuning phase", "protocol", "score"):

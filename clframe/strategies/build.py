@@ -32,6 +32,7 @@ class Setup:
         optimizer: makes the run's optimizer over the parameters it is given.
         seed: root of the strategy's random numbers.
         reset_optimizer, decompose: see `Learner`.
+        epochs: passes over each experience, for schedules that end with it.
     """
 
     model: Network
@@ -39,6 +40,7 @@ class Setup:
     seed: int = 0
     reset_optimizer: bool = False
     decompose: bool = False
+    epochs: int = 1
 
 
 def build(written: Written, setup: Setup) -> Strategy:

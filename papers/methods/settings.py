@@ -56,6 +56,11 @@ METHODS: dict[str, str] = {
     "fetril": "fetril",
     "hat": "hat",
     "progressive": "progressive",
+    "dst": "dst(period=20)",
+    "packnet": "packnet",
+    "rigl": "rigl(density=0.2, period=20)",
+    "set": "set(density=0.2, period=20)",
+    "er+rigl": f"er(size={MEMORY})+rigl(density=0.2, period=20)",
     "er+ema": f"er(size={MEMORY})+ema",
     "er+nmc-head": f"er(size={MEMORY})+nmc-head(answer=true)",
     "er+nap": f"er(size={MEMORY})+nap",
@@ -63,7 +68,7 @@ METHODS: dict[str, str] = {
 }
 """Name in the table -> strategy."""
 
-NEEDS_TASKS = frozenset({"hat"})
+NEEDS_TASKS = frozenset({"hat", "dst", "packnet"})
 NEEDS_CLASSES_APART = frozenset({"progressive", "fetril", "bic", "icarl", "prd"})
 """Methods of disjoint classes: where every experience holds all of them there is nothing old, or nothing new."""
 OWN_MODEL = {"er+nap": "mlp(norm=layer)"}

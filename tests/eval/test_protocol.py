@@ -20,7 +20,7 @@ import yaml
 
 import clframe
 from clframe.cli.main import main
-from clframe.errors import ClframeError, OptionError
+from clframe.errors import ClframeError, OptionError, RunError
 from clframe.eval.protocol import storage
 from clframe.eval.protocol.cases import Entry, cases_of, search_of
 from clframe.eval.protocol.conduct import conduct
@@ -33,6 +33,7 @@ from clframe.eval.protocol.study import Study, parse_study, read
 from clframe.eval.protocol.tables import markdown, plan
 from clframe.eval.protocol.tpe import suggest
 from clframe.eval.result import Results
+from clframe.rundir import RunDirectory
 
 HALF = "split-digits(classes={},experiences=2)"
 SMALL: dict[str, Any] = {
@@ -139,8 +140,28 @@ def test_two_processes_give_the_rows_of_one_and_nothing_is_done_twice(tmp_path: 
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "one").rglob("metrics.json")}
     assert len(before) == 2 * 2 + 2 * 2
     conduct(made(trials=3), tmp_path / "one")
+    place = tmp_path / "one" / "runs" / "digits" / "gtep"
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "one").rglob("metrics.json")}
-    assert {p: after[p] for p in before} == before
+    assert all(after[p] == t for p, t in before.items() if "trials" in p.parts)
+    assert len(list(place.iterdir())) == 4, "what is reported is the study as it is"
+    assert len(list((tmp_path / "one" / "earlier" / "digits" / "gtep").iterdir())) == 4
+    assert scores(conduct(made(), tmp_path / "one")) == scores(one)
+    again = {p: p.stat().st_mtime_ns for p in (tmp_path / "one").rglob("metrics.json")}
+    assert {p: again[p] for p in before} == before
+
+
+def test_one_process_at_a_time_works_on_a_study(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path).alone(), pytest.raises(RunError, match="must be run by one process at a time"):
+        conduct(made(), tmp_path)
+
+
+def test_ties_and_what_has_no_effect_are_told(tmp_path: Path) -> None:
+    found = made(
+        methods={"ewc": {"ewc.strength": [1.0, 2.0, 3.0]}}, space={}, trials=3, protocols=["first-task"], pruning="halving"
+    )
+    (group,) = groups(found, conduct(found, tmp_path))
+    assert "ewc: 2 of 2 settings share the best score, and the first of them was taken." in group.warnings
+    assert "Nothing could be pruned: trials have one experience." in group.warnings
 
 
 def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None:
@@ -164,19 +185,25 @@ def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None
     [
         (
             {"space": {"lrr": [1, 2]}},
-            r"methods\.finetune: an option of 'finetune' must be a known name; got 'lrr'. Did you mean 'lr'",
+            r"space, for 'finetune': an option of 'finetune' must be a known name; got 'lrr'. Did you mean 'lr'",
         ),
         ({"methods": {"er": {"er.sise": [1, 2]}}}, r"methods\.er: .* got 'er\.sise'. Did you mean 'er\.size'"),
         ({"methods": {"er(size=9)": {"er.size": [1, 2]}}}, r"methods\.er\(size=9\): an option that is chosen must be left out"),
         ({"trials": 0}, r"trials must be a budget of at least one trial; got 0"),
         ({"validation": 0}, r"validation must be a share in \(0, 1\)"),
-        ({"seeds": 0}, r"seeds\.tuning must be a number of seeds"),
+        ({"space": {"lr": ["fast", 0.1]}}, r"space\.lr: lr must be float; got 'fast'"),
+        ({"space": {"lr": [True, 0.1]}}, r"space\.lr: lr must be a number or a word; got True"),
+        ({"space": {"lr": {"log_range": [1, 2]}}}, r"space\.lr must be .* Write \{log-range"),
+        ({"scenarios": {"d": {"tunning": "split-digits", "evaluation": "split-digits"}}}, r"scenarios\.d: .*Did you mean 'tuning'"),
+        ({"scenarios": "split-digitz"}, r"scenarios\.split-digitz, tuning|scenarios\.split-digitz"),
+        ({"metric": "wf_10"}, r"metric must be one that boundaries are enough for"),
+        ({"seeds": 0}, r"seeds must be a number of seeds"),
         ({"protocols": ["gtepp"]}, r"protocol must be a known name; got 'gtepp'. Did you mean 'gtep'"),
         ({"metric": "ac"}, r"metric must be a known name; got 'ac'. Did you mean 'acc'"),
         ({"space": {"lr": {"log-range": [0, 1]}}}, r"space\.lr: log-range must be positive at both ends"),
         ({"space": {"lr": {"range": [1]}}}, r"space\.lr: range must be two numbers, the smaller first"),
         ({"space": {"lr": 0.1}}, r"space\.lr must be a list of values, "),
-        ({"options": {"lr": 0.1}}, r"methods\.finetune must be free to choose what 'options' does not fix; got 'lr'"),
+        ({"options": {"lr": 0.1}}, r"options, for methods\.finetune, must be options that are not chosen as well; got 'lr'"),
         ({"options": {"sede": 1}}, r"options: an option of a run must be a known name; got 'sede'"),
         ({"scenarios": {"a": {"tuning": "split-digits"}}}, r"scenarios\.a must be a scenario in words, or"),
         ({"scenarios": "split-digits"}, r"scenarios\.split-digits must name a 'tuning' stream of other data"),
@@ -186,7 +213,7 @@ def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None
         ({"methods": ["lwf", "lwf"]}, r"methods must be different from each other; got 'lwf'"),
         ({"methods": [{"lwf": None}]}, r"methods must be a list of methods, or a mapping"),
         ({"seed": None}, r"seed must be an integer; got None"),
-        ({"seeds": True}, r"seeds\.tuning must be a number of seeds"),
+        ({"seeds": True}, r"seeds must be a number of seeds"),
         (
             {"options": {"batch_size": None}},
             r"batch_size must be int; got None",
@@ -249,7 +276,7 @@ def test_draws_are_reproducible_within_their_ranges_and_paired() -> None:
         assert abs(np.median([np.log10(t["lr"]) for t in tried]) + 1.5) < 0.3
         alone = draws(how, {"lr": found["lr"]}, 200, seed=3, known=sorted(found))
         assert [t["lr"] for t in alone] == [t["lr"] for t in tried]
-    with pytest.raises(OptionError, match="lr must be a list of values in a grid search"):
+    with pytest.raises(OptionError, match="lr in the space must be a list of values in a grid search"):
         draws("grid", found, 10, seed=0)
     with pytest.raises(OptionError, match="trials must be at least the size of the grid, 4; got 3"):
         draws("grid", space("s", {"lr": [1, 2], "epochs": [1, 2]}), 3, seed=0)
@@ -336,5 +363,5 @@ def test_the_command_writes_the_study_and_prints_it(tmp_path: Path, capsys: pyte
     assert line == f"{looks}; 3 runs of 1 methods, 6 times training one experience"
     assert "finetune: lr=" in out and "Every choice rests on one run" in out
     assert "| finetune |" in (tmp_path / "out" / "study.md").read_text()
-    assert json.loads((tmp_path / "out" / "study.json").read_text())[0]["protocol"] == "gtep"
-    assert len(pd.DataFrame(json.loads((tmp_path / "out" / "study.json").read_text())[0]["lines"])) == 1
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["groups"][0]["protocol"] == "gtep"
+    assert len(pd.DataFrame(json.loads((tmp_path / "out" / "study.json").read_text())["groups"][0]["lines"])) == 1

@@ -16,7 +16,7 @@ import torch
 
 import clframe
 from clframe import pieces
-from clframe.errors import OptionError
+from clframe.errors import OptionError, RunError
 from clframe.eval.protocol.along import Schedule, TuningWalk
 from clframe.eval.protocol.along.choosers import Adaptive, Best, Round, StabilityDecay, Try
 from clframe.eval.protocol.along.importance import importance
@@ -25,7 +25,7 @@ from clframe.eval.protocol.outcome import groups
 from clframe.eval.protocol.protocols import protocol
 from clframe.eval.protocol.search import Search
 from clframe.eval.protocol.space import space
-from clframe.eval.protocol.study import Study, parse_study
+from clframe.eval.protocol.study import Study, parse_study, read
 from clframe.snapshot import copied
 
 STREAM, HELD = "split-digits(experiences=3)", "split-digits(experiences=3,validation=0.2)"
@@ -271,6 +271,22 @@ def test_what_cannot_be_chosen_along_a_stream_is_refused_before_anything_is_trai
         conduct(study(**changes), tmp_path / "out")
     assert said in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_walk_over_other_data_is_refused_and_not_taken_for_its_own(tmp_path: Path) -> None:
+    made = walk(tmp_path, Best())
+    made(None)
+    other = dataclasses.replace(made, scenario="split-digits(experiences=4,validation=0.2)", whole="split-digits(experiences=4)")
+    with pytest.raises(RunError, match="what is in it was chosen on other data"):
+        other(None)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text("methods: [finetune]\nscenarios: split-digits\ntrials: 3\ntrials: 1\n")
+    with pytest.raises(OptionError, match="the key 'trials' is there twice") as caught:
+        read(file)
+    assert "\n" not in str(caught.value)
 
 
 def test_names_tell_options_apart() -> None:

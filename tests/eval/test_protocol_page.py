@@ -141,7 +141,7 @@ def test_time_to_target_is_first_or_kept_and_tuning_is_on_the_clock(made: Made) 
     assert time_to_target(run, 0.1).flops == 0
     assert time_to_target(run, 0.76) == (INF, INF)
     alone, tuned = (clock(entry, study.evaluation_seeds, 0.1, tuning=t) for t in (False, True))
-    assert [b.flops - a.flops for a, b in zip(alone, tuned, strict=True)] == pytest.approx([entry.tuning_flops / 2] * 2)
+    assert [b.flops - a.flops for a, b in zip(alone, tuned, strict=True)] == pytest.approx([entry.tuning_flops] * 2)
     assert entry.tuning_flops > 0
     assert clock(dataclasses.replace(entry, results=Results([])), [0, 1], 0.1) == [(INF, INF)] * 2
 

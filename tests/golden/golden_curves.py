@@ -49,12 +49,16 @@ METHODS = {
     "fecam": "fecam",
     "fetril": "fetril",
     "hat": "hat",
+    "dst": "dst(period=5)",
+    "packnet": "packnet",
+    "rigl": "rigl(density=0.2, period=5)",
+    "set": "set(density=0.2, period=5)",
     "progressive": "progressive",
     "er+ema": "er(size=100)+ema",
     "er+nmc-head": "er(size=100)+nmc-head(answer=true)",
     "er+nap": "er(size=100)+nap",
 }
-SCENARIOS = {"hat": "task-split-digits"}
+SCENARIOS = dict.fromkeys(("hat", "dst", "packnet"), "task-split-digits")
 MODELS = {"er+nap": "mlp(hidden=[64],norm=layer)"}
 EVERY = 12
 

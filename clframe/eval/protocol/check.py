@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from clframe import pieces
 from clframe.errors import ClframeError, OptionError
 from clframe.eval.protocol.access import Samples, refuse_overlap
 from clframe.eval.protocol.cases import Case, Values, length, search_of, tuning_seeds
@@ -23,6 +24,8 @@ def check(study: Study, cases: Sequence[Case]) -> None:
     Raises:
         ClframeError: something cannot be built, or a protocol that keeps its phases apart has samples in both.
     """
+    for case in cases:
+        _refuse_streams(study, case)
     known, compared, methods = Samples(study.options.get("data_dir")), set(), set()
     for case in cases:
         first = search_of(study, case).drawn[0]
@@ -41,6 +44,18 @@ def check(study: Study, cases: Sequence[Case]) -> None:
             every = ((a, b) for a in tuning_seeds(study, case) for b in study.evaluation_seeds)
             pairs = zip(study.evaluation_seeds, study.evaluation_seeds, strict=True) if case.protocol.seeds == "each" else every
             refuse_overlap(case.streams.name, case.tuning, case.scored, pairs, known)
+
+
+def _refuse_streams(study: Study, case: Case) -> None:
+    """Refuse streams that cannot be built, before any method is named."""
+    for key, place in (("tuning", case.tuning), ("evaluation", Place(case.streams.evaluation))):
+        if place is None:
+            continue
+        try:
+            pieces.stream(place.scenario, "finetune", study.evaluation_seeds[0], study.options.get("data_dir"))
+        except ClframeError as error:
+            held = f" (with validation: {study.validation:g} put in)" if "validation=" in place.scenario else ""
+            raise type(error)(f"scenarios.{case.streams.name}, {key}{held}: {error}") from error
 
 
 def _refuse_what_is_no_choice(study: Study, case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from clframe.errors import ClframeError
 from clframe.eval.protocol.cases import Case, Entry, cases_of, choose
 from clframe.eval.protocol.check import check
-from clframe.eval.protocol.planned import diverged, run_jobs
+from clframe.eval.protocol.planned import diverged, folder, run_jobs
 from clframe.eval.protocol.searching import Pilots, Searched, searching
 from clframe.eval.protocol.standing import Standing
 from clframe.eval.protocol.study import Study
 from clframe.eval.result import Result, Results
 from clframe.executors import Executor, executor
+from clframe.rundir import RunDirectory
 
 Progress = Callable[[Standing], None]
 
@@ -54,11 +56,13 @@ def conduct(
     if begin is not None:
         begin(cases)
     standing = Standing(study, cases, progress)
-    with executor(where, jobs) as carry_out:
+    out.mkdir(parents=True, exist_ok=True)
+    with RunDirectory(out).alone(), executor(where, jobs) as carry_out:
         searched = search(study, cases, out, carry_out, standing)
         chosen = [choose(study, case, found.trials) for case, found in zip(cases, searched, strict=True)]
         planned = [run_jobs(study, c, f.trials, f.tuned, i, out) for c, f, i in zip(cases, searched, chosen, strict=True)]
         standing.stage("evaluation")
+        put_aside(out, cases, {job.out for some in planned for job in some if job.out is not None})
         done = _done((job for some in planned for job in some), carry_out, standing)
     entries = []
     for case, found, picks, some in zip(cases, searched, chosen, planned, strict=True):
@@ -67,6 +71,25 @@ def conduct(
         failed = (*found.failed, *(end for end in ends if isinstance(end, ClframeError)))
         entries.append(Entry(case, found.trials, picks, results, failed, found.flops, found.tuned))
     return entries
+
+
+def put_aside(out: Path, cases: Sequence[Case], planned: set[Path]) -> None:
+    """Move runs that the study no longer reports from OUT/runs to OUT/earlier, and those that it reports again back.
+
+    So a report of OUT/runs/SCENARIO/PROTOCOL is that of the study as it is.
+    """
+    for place in {folder(case) for case in cases}:
+        here, aside = out / "runs" / place, out / "earlier" / place
+        for run in sorted(aside.iterdir()) if aside.is_dir() else ():
+            if here / run.name in planned and not (here / run.name).exists():
+                here.mkdir(parents=True, exist_ok=True)
+                run.rename(here / run.name)
+        for run in sorted(here.iterdir()) if here.is_dir() else ():
+            if run.is_dir() and run not in planned:
+                aside.mkdir(parents=True, exist_ok=True)
+                if (aside / run.name).exists():
+                    shutil.rmtree(aside / run.name)  # the same run, as its name is a hash of it
+                run.rename(aside / run.name)
 
 
 def search(study: Study, cases: Sequence[Case], out: Path, carry_out: Executor, standing: Standing) -> list[Searched]:

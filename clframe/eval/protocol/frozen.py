@@ -177,7 +177,10 @@ def _thawed(path: str | Path, plain: Mapping[str, Any], sketches: Mapping[str, A
 
 
 def _chosen(entry: Entry) -> Trial | None:
-    """The trial that was chosen for all seeds alike."""
+    """The trial that was chosen for all seeds alike; None where all settings are tied, so that nothing was chosen."""
+    known = {trial.score for trial in entry.trials if trial.score is not None}
+    if len(entry.trials) > 1 and len(known) < 2:
+        return None
     trials = [entry.trials[i] for i in entry.chosen]
     return trials[0] if trials and all(trial.values == trials[0].values for trial in trials) else None
 

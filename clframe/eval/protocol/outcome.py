@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from clframe.eval.protocol.cases import Entry, cost, tuning_seeds
+from clframe.eval.protocol.along.choosers import StabilityDecay
+from clframe.eval.protocol.along.scheduled import ALONG
+from clframe.eval.protocol.cases import Entry, cost
 from clframe.eval.protocol.space import Space
 from clframe.eval.protocol.study import Study
+from clframe.eval.protocol.wary import edges, warnings
 from clframe.eval.statistics import Summary, summarise
 from clframe.seeding import rng
 
@@ -29,7 +32,7 @@ class Line:
         method: in words.
         tuning: score of what was chosen, in the tuning phase; None where nothing was chosen.
         tuning_rank, rank: among the methods, 1 is best; None where there is no score.
-        score: over evaluation seeds.
+        score: over evaluation seeds; scores: of each.
         values: what was chosen, by evaluation seed.
         edges: options whose chosen value lies at the edge of what could be chosen.
         spread: standard deviation of the trials' scores: how much depends on the choice.
@@ -45,6 +48,7 @@ class Line:
     tuning: float | None
     tuning_rank: float | None
     score: Summary
+    scores: tuple[float | None, ...]
     rank: float | None
     values: tuple[Mapping[str, Any], ...]
     edges: tuple[str, ...]
@@ -127,9 +131,10 @@ def _line(study: Study, entry: Entry, oracle: Entry | None, score: Summary, firs
         tuning=entry.score,
         tuning_rank=first,
         score=score,
+        scores=tuple(values(study, entry)),
         rank=second,
         values=entry.values,
-        edges=tuple(edges(space, entry.values)) if entry.case.tuning is not None else (),
+        edges=tuple(edges(_judged(entry, space), entry.values)) if entry.case.tuning is not None else (),
         spread=float(np.std(known, ddof=1)) if len(known) > 1 else None,
         trials=0
         if entry.case.tuning is None
@@ -142,19 +147,15 @@ def _line(study: Study, entry: Entry, oracle: Entry | None, score: Summary, firs
     )
 
 
+def _judged(entry: Entry, space: Space) -> Space:
+    """Options for which the edge says something: stability that gives way begins at its highest value on purpose."""
+    decays = isinstance(entry.case.protocol.chooser, StabilityDecay)
+    return {name: d for name, d in space.items() if not decays or name in ALONG}
+
+
 def values(study: Study, entry: Entry) -> list[float | None]:
     """The metric of every reported run."""
     return [getattr(result.metrics, study.metric) for result in entry.results]
-
-
-def edges(space: Space, chosen: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Options whose chosen value lies at the edge of what could be chosen, for any seed."""
-    for name, dimension in space.items():
-        found = [v[name] for v in chosen if name in v]
-        each = [value for values in found for value in (values if isinstance(values, tuple) else (values,))]
-        at = sorted({str(value) for value in each if dimension.edge(value)})
-        if at:
-            yield f"{name}={at[0]}"
 
 
 def best_of(scores: Sequence[float], maximise: bool = True) -> list[float]:
@@ -203,48 +204,6 @@ def agreement(study: Study, entries: Sequence[Entry]) -> tuple[float, float | No
     kept = [t for t in found if t is not None]
     low, high = np.percentile(kept, [2.5, 97.5]) if kept else (math.nan, math.nan)
     return value, float(low), float(high)
-
-
-def warnings(study: Study, entries: Sequence[Entry], lines: Sequence[Line]) -> Iterator[str]:
-    """What to be wary of, each a sentence."""
-    case = entries[0].case
-    if not case.protocol.deployable:
-        yield "The choice looked at the whole stream that is scored: no learner of one pass could have made it."
-    if case.protocol.reuses:
-        yield "Data that the choice looked at counts in the score."
-    same = case.tuning is not None and case.protocol.seeds == "other" and set(study.tuning_seeds) & set(study.evaluation_seeds)
-    if same:
-        yield f"Both phases have the seeds {sorted(same)}, and so the same class orders."
-    tried = {line.method: line.trials for line in lines if line.trials}
-    if len(set(tried.values())) > 1:
-        yield f"Numbers of trials differ: {', '.join(f'{m} {n}' for m, n in tried.items())}."
-    yield from _unequal_compute(entries)
-    for line in lines:
-        if line.edges:
-            yield f"{line.method}: {', '.join(line.edges)} lies at the edge of what could be chosen."
-        if line.score.missing:
-            runs = f"{line.score.missing} of {len(study.evaluation_seeds)} runs"
-            yield f"{line.method}: {study.metric} is not defined in {runs}, so it has no rank."
-        if line.diverged:
-            yield f"{line.method}: the loss was not finite in {line.diverged} of {len(study.evaluation_seeds)} runs."
-    for entry in entries:
-        pruned = sum(t.pruned_after is not None for t in entry.trials)
-        if pruned:
-            yield f"{entry.case.method}: {pruned} of {len(entry.trials)} trials were pruned; spread is of the others."
-        lost = sum(t.score is None and t.pruned_after is None for t in entry.trials)
-        if case.tuning is not None and lost:
-            where = f"{lost} of {len(entry.trials)} trials diverged or have no {study.metric}"
-            yield f"{entry.case.method}: {where}{'' if entry.chosen else ', so nothing was chosen'}; spread is of the others."
-    if case.tuning is not None and (len(tuning_seeds(study, case)) == 1 or case.protocol.seeds == "each"):
-        yield "Every choice rests on one run of each setting: it may be luck."
-
-
-def _unequal_compute(entries: Sequence[Entry]) -> Iterator[str]:
-    """A sentence where one method had more than twice the compute of another to be tuned with."""
-    spent = sorted((e.tuning_flops, e.case.method) for e in entries if e.tuning_flops > 0)
-    if spent and spent[-1][0] > 2 * spent[0][0]:
-        (least, cheapest), (most, dearest) = spent[0], spent[-1]
-        yield f"Tuning compute differs: {dearest} has {most / least:.1f} times that of {cheapest}. With equal: compute it does not."
 
 
 def _transfer(entry: Entry, oracle: Entry) -> float | None:

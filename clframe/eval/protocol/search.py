@@ -122,7 +122,10 @@ def _grid(space: Space, trials: int) -> list[dict[str, Any]]:
     lists = []
     for name, d in space.items():
         if not isinstance(d, Choice):
-            raise bad_option(name, "a list of values in a grid search", d, "List the values, or search at random.")
+            kind = f"{'log-' if d.log else ''}range: [{d.low}, {d.high}]"
+            raise bad_option(
+                f"{name} in the space", "a list of values in a grid search", kind, "List the values, or search at random."
+            )
         lists.append(d.values)
     found = [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
     if len(found) > trials:

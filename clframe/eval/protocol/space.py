@@ -108,6 +108,8 @@ def dimension(name: str, written: object) -> Dimension:
         if log and ends[0] <= 0:
             raise bad_option(f"{name}: {kind}", "positive at both ends", ends, f"Write {{{kind}: [0.001, 1.0]}}, or a range.")
         return Range(ends[0], ends[1], log)
+    if isinstance(written, Mapping):
+        raise bad_option(name, FORMS, written, "Write {log-range: [0.01, 0.1]}.")
     raise bad_option(name, FORMS, written, "A fixed value belongs to 'options' or to the method itself.")
 
 

@@ -16,7 +16,7 @@ from clframe.eval.metrics import METRICS
 from clframe.eval.protocol.protocols import Protocol, Streams, protocol
 from clframe.eval.protocol.pruning import Halving, pruning
 from clframe.eval.protocol.search import check_search
-from clframe.eval.protocol.setting import check
+from clframe.eval.protocol.setting import RUN_OPTIONS, check
 from clframe.eval.protocol.space import Space, space
 from clframe.experiment import run
 from clframe.registry import check_types
@@ -82,15 +82,28 @@ def read(path: str | Path) -> Study:
     """
     place = Path(path)
     try:
-        written = yaml.safe_load(place.read_text())
+        written = yaml.load(place.read_text(), Loader=Unique)
+    except FileNotFoundError as error:
+        raise OptionError(f"a study must be a YAML file that exists; got {str(path)!r}. Correct the path.") from error
     except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise OptionError(
-            f"a study must be a readable YAML file; got {str(path)!r}: {error}. Correct the path or the file."
-        ) from error
+        why = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
+        raise OptionError(f"a study must be a readable YAML file; got {str(path)!r}: {why}. Correct the file.") from error
     try:
         return parse_study(written, name=str(place))
     except ClframeError as error:
         raise OptionError(f"{place}: {error}") from error
+
+
+class Unique(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error, not silently the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def parse_study(written: object, name: str = "study") -> Study:
@@ -106,6 +119,8 @@ def parse_study(written: object, name: str = "study") -> Study:
         *("metric", "target", "validation", "seeds", "seed", "options"),
     )
     written = _numbers(written)
+    if written is None:
+        raise bad_option("a study", f"a mapping with the keys {', '.join(known)}", "an empty file", "Begin with 'methods:'.")
     if not isinstance(written, Mapping):
         raise bad_option("a study", f"a mapping with the keys {', '.join(known)}", written, "Begin with 'methods:'.")
     for key in written:
@@ -143,6 +158,9 @@ def refuse_what_does_not_go_together(study: Study) -> None:
         raise bad_option("pruning", "left out with search: tpe, which goes one by one", "halving", "Take random or quasi-random.")
     if study.pruning is not None and study.metric != "acc":
         raise bad_option("metric", "acc with pruning, which judges by accuracy", study.metric, "Leave pruning out, or take acc.")
+    often = study.metric.startswith(("wf_", "wp_")) or study.metric == "lca"
+    if often and study.options.get("evaluate") == "boundaries":
+        raise bad_option("metric", "one that boundaries are enough for, with evaluate: boundaries", study.metric, "Take acc.")
     if study.equal == "compute" and study.pruning is not None:
         raise bad_option("equal", "trials with pruning", "compute", "Leave one of them out.")
 
@@ -169,15 +187,32 @@ def _methods(written: object, shared: Space, options: Mapping[str, Any]) -> dict
         raise bad_option("methods", "a list of methods, or a mapping of each to what may be chosen", written, "Write [er, lwf].")
     found = {}
     for method, own in written.items():
-        spaces = {**shared, **space(f"methods.{method}", {} if own is None else own)}
-        check(str(method), spaces, f"methods.{method}")
+        alone = space(f"methods.{method}", {} if own is None else own)
+        spaces = {**shared, **alone}
+        check(str(method), {name: d for name, d in shared.items() if name not in alone}, f"space, for {method!r}")
+        check(str(method), alone, f"methods.{method}")
+        for name, dimension in spaces.items():
+            for value in dimension.extremes:
+                _refuse_another_type(f"space.{name}" if name in shared and name not in alone else f"methods.{method}", name, value)
         fixed = sorted(set(spaces) & set(options))
         if fixed:
             raise bad_option(
-                f"methods.{method}", "free to choose what 'options' does not fix", fixed[0], "Leave it out of 'options'."
+                f"options, for methods.{method},", "options that are not chosen as well", fixed[0], "Leave it out of one of them."
             )
         found[str(method)] = spaces
     return found
+
+
+def _refuse_another_type(where: str, name: str, value: object) -> None:
+    """Refuse a word or a yes for a number, among the options of a run."""
+    if name not in RUN_OPTIONS:
+        return
+    try:
+        if isinstance(value, bool) and name != "reset_optimizer":
+            raise bad_option(name, "a number or a word", value, "Write a value.")
+        check_types("run", "of this study", run, {name: value})
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error
 
 
 def _scenarios(written: object) -> list[Streams]:
@@ -191,7 +226,10 @@ def _scenarios(written: object) -> list[Streams]:
         if isinstance(streams, str):
             found.append(Streams(str(name), streams))
             continue
-        if not isinstance(streams, Mapping) or "evaluation" not in streams or set(streams) - {"evaluation", "tuning"}:
+        for key in streams if isinstance(streams, Mapping) else ():
+            if key not in ("tuning", "evaluation"):
+                raise OptionError(f"scenarios.{name}: {unknown_name('a key', str(key), ('tuning', 'evaluation'))}")
+        if not isinstance(streams, Mapping) or "evaluation" not in streams:
             rule = "a scenario in words, or {tuning: ..., evaluation: ...}"
             raise bad_option(f"scenarios.{name}", rule, streams, "Write {tuning: split-fashion-mnist, evaluation: split-mnist}.")
         found.append(Streams(str(name), str(streams["evaluation"]), None if (t := streams.get("tuning")) is None else str(t)))
@@ -247,8 +285,9 @@ def _seeds(written: object) -> dict[str, tuple[int, ...]]:
         numbers = list(range(first, first + value)) if isinstance(value, int) and not isinstance(value, bool) else value
         whole = isinstance(numbers, list) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
         good = whole and numbers
+        name = f"seeds.{phase}" if isinstance(written, Mapping) else "seeds"
         if not good or len(set(numbers)) < len(numbers):
-            raise bad_option(f"seeds.{phase}", "a number of seeds, or a list of different ones", value, "Write seeds: 3.")
+            raise bad_option(name, "a number of seeds, or a list of different ones", value, "Write seeds: 3.")
         found[f"{phase}_seeds"] = tuple(numbers)
     return found
 

@@ -249,7 +249,7 @@ def tuning(results: Results) -> str:
     asked = [r.spec.get("options", r.spec).get("tuning") for r in results]
     declared = fmt.together([str(d) for d in dict.fromkeys(asked) if d not in (None, "", "none declared")])
     trials = max((r.budget.tuning_trials for r in results), default=0)
-    count = f" ({trials:,} trials)" if trials else ""
+    count = f" ({trials:,} trials)" if trials and len(declared) == 1 else ""
     if not declared:
         return f"tuning not described{count}" if trials else "no tuning declared"
     silent = "; for some runs none declared" if len(declared) < len(set(asked)) else ""

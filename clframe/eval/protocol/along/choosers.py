@@ -27,12 +27,14 @@ class Try:
         plain: whether the network was fine-tuned without the method.
         score: accuracy on what the choice looks at; None for one that diverged.
         flops: floating-point operations of the training.
+        withheld: remembered samples that were withheld to score on.
     """
 
     values: Mapping[str, Any]
     plain: bool = False
     score: float | None = None
     flops: float = 0.0
+    withheld: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class StabilityDecay:
     def propose(self, search: Search, past: Sequence[Round], tried: Sequence[Try]) -> Try | None:
         """Fine-tuning with every learning rate; then the method, with less and less stability."""
         plain, stable = _split(search)
+        if not stable:
+            return Best().propose(search, past, tried)
         first = [t for t in tried if t.plain]
         values = plain.propose([(t.values, t.score) for t in first])
         if values is not None:
@@ -158,13 +162,15 @@ class StabilityDecay:
         return max(1, round(found)) if isinstance(value, int) else float(f"{found:.6g}")
 
     def pick(self, tried: Sequence[Try]) -> int | None:
-        """The last of the method's own tries that did not diverge."""
+        """The last of the method's own tries that did not diverge; the best where there is nothing that could give way."""
+        if not any(t.plain for t in tried):
+            return best(tried)
         return next((i for i in reversed(range(len(tried))) if not tried[i].plain and tried[i].score is not None), None)
 
     def most(self, search: Search, experience: int) -> int:
-        """Every learning rate, and the attempts; one where nothing can give way."""
+        """Every learning rate, and the attempts, where something can give way."""
         plain, stable = _split(search)
-        return plain.count + (self.attempts if stable else 1)
+        return plain.count + (self.attempts if stable else 0)
 
     def check(self, space: Space) -> None:
         """Stability must be numbers."""

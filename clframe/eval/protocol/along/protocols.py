@@ -91,6 +91,7 @@ def stability_decay(drop: float = 0.2, decay: float = 0.5, attempts: int = 10, c
         1. The learning rates and the highest values are the study's, not those of the authors' table.
         2. What was taken is trained again with the validation samples.
         3. An attempt that diverged counts as one below the threshold, and is never taken.
+        4. A method without options of stability is tuned as in current-task.
     """
     for name, value in (("drop", drop), ("decay", decay)):
         if not 0 < value < 1:

@@ -57,12 +57,18 @@ class Standpoint:
     def __len__(self) -> int:
         return len(self._stream)
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all samples in their order, on both streams."""
+        return f"{self._held.fingerprint()}-{self._stream.fingerprint()}"
+
     def tried(self, proposed: Try, poll: Poll) -> Try:
         """Train the next experience without its validation samples, and score what came of it; the walk stays where it is."""
         k = self.experience
         stream = replace(self._stream[: k + 1], segments=[*self._stream.segments[:k], self._held.segments[k]])
         learner = self._learner("finetune" if proposed.plain else self._method, proposed.values)
-        scored = self._scored(self._withheld(learner) if self._looks == "memory" else None)
+        withheld = self._withheld(learner) if self._looks == "memory" else None
+        scored, proposed = self._scored(withheld), replace(proposed, withheld=0 if withheld is None else len(withheld))
         before, each = _passes(learner), cost(learner.model, stream.data.train.input_shape).flops
         try:
             step = self._trained(learner, stream, poll)
@@ -117,7 +123,8 @@ class Standpoint:
         optimizer = pieces.optimizer(
             o.get("optimizer", "sgd"), o.get("lr", 0.05), o.get("momentum", 0.0), o.get("weight_decay", 0.0)
         )
-        learner = made(method, values, Setup(network, optimizer, self._seed, o.get("reset_optimizer", False)))
+        setup = Setup(network, optimizer, self._seed, o.get("reset_optimizer", False), epochs=o.get("epochs", 1))
+        learner = made(method, values, setup)
         if self._at is not None:
             carry_over(copied(self._at.state), learner)
         return learner

@@ -106,10 +106,10 @@ class TuningWalk:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with RunDirectory(self.out).alone(), isolated_run(self.seed, self.options.get("threads", 1)):
-            diary = Diary(self.out)
+            stand = self.standpoint()
+            diary = Diary(self.out, stand.fingerprint)
             if diary.finished:
                 return Tuned(tuple(diary.rounds))
-            stand = self.standpoint()
             if (self.out / STATE).exists():
                 stand.load_state_dict(checkpoint.load(self.out / STATE, self.identity))
             experiences = range(len(stand))
@@ -168,13 +168,18 @@ class Diary:
         rounds: of the experiences that are settled.
         going: tries of the experience in progress.
         finished: whether the walk came to its end.
+
+    Raises:
+        RunError: what is there was chosen on other data.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._directory = RunDirectory(out)
-        held: dict[str, Any] = {"tries": [], "chosen": [], "finished": False}
+    def __init__(self, out: Path, data: str) -> None:
+        self._directory, self._data = RunDirectory(out), data
+        held: dict[str, Any] = {"tries": [], "chosen": [], "finished": False, "data": data}
         if (out / FILE).exists():
             held = self._directory.read_json(FILE)
+        if held.get("data") != data:
+            raise RunError(f"{str(out)!r} must hold this walk; what is in it was chosen on other data. Give another --out.")
         tries = [tuple(Try(**t) for t in some) for some in held["tries"]]
         self.rounds = [Round(some, i) for some, i in zip(tries, held["chosen"], strict=False)]
         self.going = list(tries[-1]) if len(tries) > len(self.rounds) else []
@@ -189,7 +194,8 @@ class Diary:
         """Write it, atomically."""
         tries = [*(r.tries for r in self.rounds), *([self.going] if self.going else [])]
         told = [[dataclasses.asdict(t) for t in some] for some in tries]
-        self._directory.write_json(FILE, {"finished": finished, "chosen": [r.chosen for r in self.rounds], "tries": told})
+        content = {"finished": finished, "data": self._data, "chosen": [r.chosen for r in self.rounds], "tries": told}
+        self._directory.write_json(FILE, content)
 
 
 class _Clock:

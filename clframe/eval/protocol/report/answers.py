@@ -60,6 +60,8 @@ def _apart(study: Study, first: Line, second: Line, entries: Mapping[str, Entry]
     found = paired_difference(a, b)
     if found.mean is None or found.low is None or found.high is None:
         return "; one seed cannot tell whether that is chance."
+    if found.n < 3:
+        return f"; on {found.n} seeds they differ by {fmt.number(found.mean)}: too few to tell whether that is chance."
     span = f"{fmt.number(found.mean)} [{fmt.number(found.low)}, {fmt.number(found.high)}]"
     told = "so the seeds do not tell them apart" if found.low <= 0 <= found.high else "so the seeds tell them apart"
     return f"; on the same seeds they differ by {span}, {told}."
@@ -67,7 +69,10 @@ def _apart(study: Study, first: Line, second: Line, entries: Mapping[str, Entry]
 
 def _agreement(group: Group) -> Iterator[str]:
     if group.tau is None:
-        if any(line.tuning is not None for line in group.lines):
+        known = [line.tuning for line in group.lines if line.tuning is not None and line.rank is not None]
+        if len(known) > 1 and len(set(known)) == 1:
+            yield "All methods are tied in tuning, so it foretells nothing."
+        elif any(line.tuning is not None for line in group.lines):
             yield "Too few methods have both scores to say whether the tuning phase foretold the evaluation."
         return
     value, low, high = group.tau

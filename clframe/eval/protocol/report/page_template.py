@@ -19,7 +19,7 @@ DEFINITIONS = {
     "to keep it, at the steps where all experiences were measured (the boundaries, and every measured step of the last "
     'experience); median over evaluation seeds, where one that did not, or diverged, is infinite. "Lost it again": it had '
     "learned the last experience before it forgot the others.",
-    "with tuning": "the same with the operations of the trials added, shared equally by the evaluation seeds.",
+    "with tuning": "the same with the operations of the trials: all, or a seed's own where every seed chooses for itself.",
     "target": "median over methods of their mean final stream accuracy, unless one was given: half of the methods end there "
     "or above.",
     "Kendall's tau": "agreement of the two orders: 1 the same, 0 unrelated, −1 turned round; its interval is over resampled seeds.",

@@ -104,12 +104,14 @@ def clock(entry: Entry, seeds: Sequence[int], target: float, *, tuning: bool = F
         entry: what came of the method.
         seeds: all evaluation seeds.
         target: a stream accuracy.
-        tuning: start the clock when the choice begins: each seed bears its share of the operations of the trials,
-            `tuning_flops` / number of seeds. The updates stay those of the reported run. Trials that diverged are not counted.
+        tuning: start the clock when the choice begins: with all operations of the trials, where one choice is made for
+            all seeds, and with those of its own, on average, where every seed chooses for itself. The updates stay those of the
+            reported run. Trials that diverged are not counted.
         keep: as in `time_to_target`.
     """
     by_seed = {r.seed: time_to_target(r, target, keep) for r in entry.results}
-    share = entry.tuning_flops / len(seeds) if tuning and seeds else 0.0
+    own = len(seeds) if entry.case.protocol.seeds == "each" else 1
+    share = entry.tuning_flops / own if tuning and seeds else 0.0
     return [Time(t.updates, t.flops + share) for t in (by_seed.get(s, NEVER) for s in seeds)]
 
 

@@ -1,0 +1,36 @@
+"""Masks as bits: what a subnet costs beside the one dense store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def pack(masks: Mapping[str, Tensor]) -> Tensor:
+    """All masks as one row of bits, eight in a byte, uint8 on the CPU.
+
+    Example:
+        >>> pack({"a": torch.ones(3, dtype=torch.bool), "b": torch.zeros(2, 3, dtype=torch.bool)}).tolist()
+        [224, 0]
+    """
+    flat = torch.cat([mask.flatten().cpu() for mask in masks.values()])
+    return torch.from_numpy(np.packbits(flat.numpy()))
+
+
+def unpack(bits: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks again, in the shapes and on the devices of `like`.
+
+    Example:
+        >>> unpack(torch.tensor([224, 0], dtype=torch.uint8), {"a": torch.zeros(3), "b": torch.zeros(2, 3)})["a"].tolist()
+        [True, True, True]
+    """
+    sizes = [value.numel() for value in like.values()]
+    flat = torch.from_numpy(np.unpackbits(bits.cpu().numpy(), count=sum(sizes)).astype(bool))
+    parts = torch.split(flat, sizes)
+    return {n: p.view(v.shape).to(v.device) for (n, v), p in zip(like.items(), parts, strict=True)}

@@ -1,0 +1,209 @@
+"""Dynamic sparse training, with a subnet for every task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from clframe.errors import OptionError, bad_option, unknown_name
+from clframe.strategies.build import Setup
+from clframe.strategies.sparse.allocation import counts, listed
+from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.exchange import DROPS, GROWTHS, draw_mask, dropped, grown, rate
+from clframe.strategies.sparse.subnets import Subnets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FURTHER = ("adaptive", "capacity")
+
+
+class DST(Subnets):
+    """Every task trains a sparse subnet whose weights are exchanged as it learns; what it ends with stays as it is for ever.
+
+    At the start of task t layer l gets k_l random weights. After every `period` updates, at update n of the N of the task,
+
+        zeta_n = rate_min + (rate - rate_min) / 2 (1 + cos(pi n / N))
+        drop   the ceil(zeta_n k_l) least important active weights, by |w|
+        grow   as many others: at random, among those never active in this task, or where |gradient| or |momentum| is largest
+
+    so that k_l never changes. A weight that another task owns may be chosen, too, and is then used with that task's value: only
+    M_t and not used is trained (see `Subnets`). A weight that is new starts at 0, one that was dropped in the same exchange keeps
+    its value; a weight that no task has owned has its first value when a task begins with it.
+
+    Args:
+        setup: what every strategy is made from.
+        density: share of all masked weights that a task computes with, in (0, 1].
+        init: how it is shared out over the layers: "erk" (narrow layers keep more) or "uniform".
+        growth: "random", "unfired", "gradient", "momentum"; "adaptive": random in the first half of the tasks, gradient in the
+            second; "capacity": unfired in layers that are at least half free, gradient in the others.
+        drop: "magnitude", "set" or "taylor".
+        rate, rate_min: of the exchange, at the start and at the end of a task.
+        period: updates between exchanges.
+        share: whether weights of earlier tasks may be used.
+        reserve: let a task take at most its part of what is free in a layer, the tasks still expected counted, so that narrow
+            layers are not used up by the first; the rest of its weights are shared ones.
+        infer: "none" where the task is told; "entropy" or "energy" to infer it (see `Subnets`).
+
+    Raises:
+        OptionError: an option breaks its rule; growth by momentum with an optimizer that has none; no weights left for a task, with
+            the layers and what would fit.
+
+    Logs:
+        - ce: the cross-entropy of the batch.
+        - dst/rate: the share that was exchanged, after updates with an exchange.
+        - dst/used: share of the masked weights that some task owns.
+
+    Example:
+        >>> import clframe
+        >>> result = clframe.run("task-incremental", "dst(density=0.2,period=10)")
+        >>> result.metrics.bwt, result.metrics.forgetting_first_last
+        (0.0, 0.0)
+
+    Reference: Yildirim, Yildirim, Sokar, Mocanu and Vanschoren, "Continual learning with dynamic sparse training: exploring
+        algorithms for effective model updates", 2024.
+
+    Differences:
+        1. A weight of an earlier task that is grown is used with its stored value at once. In the released code it is trained as 0
+           and evaluated with the stored value.
+        2. The head is not masked: each task has rows of its own. There, one head is masked and frozen with the rest, so that the
+           rows of later tasks are frozen before they are trained.
+        3. Weights that no task owns keep their first values; there they are 0 from the second task on.
+        4. All counts are exact; there they hold in expectation.
+        5. Biases and normalisation are private to each task; the paper's normalisation has no parameters and uses the statistics
+           of the test batch.
+        6. Owned weights are put back after every step, so they stay bit-identical with any optimizer; masking the gradient alone
+           does not do that.
+        7. New weights start with empty optimizer state, but for growth by momentum, which needs it where weights are not active.
+        8. The subnet at the end of the task is kept, not the one with the best accuracy on training samples.
+        9. "unfired" takes up `fired` anew with each task, as there; "capacity" and `reserve` are ours.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        density: float = 0.1,
+        init: Literal["erk", "uniform"] = "erk",
+        growth: str = "gradient",
+        drop: str = "magnitude",
+        rate: float = 0.5,
+        rate_min: float = 0.005,
+        period: int = 100,
+        share: bool = True,
+        reserve: bool = False,
+        infer: str = "none",
+    ) -> None:
+        if growth not in (*GROWTHS, *FURTHER):
+            raise unknown_name("growth", growth, (*GROWTHS, *FURTHER))
+        if drop not in DROPS:
+            raise unknown_name("drop", drop, DROPS)
+        if not 0 <= rate_min <= rate <= 1:
+            raise bad_option("rate", "rates with 0 <= rate_min <= rate <= 1", (rate_min, rate), "Give rate=0.5,rate_min=0.005.")
+        if not isinstance(period, int) or period < 1:
+            raise bad_option("period", "a positive number of updates", period, "Give period=100.")
+        super().__init__(setup, "dst", infer)
+        self.options = {"density": density, "init": init, "growth": growth, "drop": drop, "rate": rate, "rate_min": rate_min}
+        self.options |= {"period": period, "share": share, "reserve": reserve, "infer": infer}
+        self.growth, self.drop, self.rate, self.rate_min, self.period = growth, drop, rate, rate_min, period
+        self.share, self.reserve = share, reserve
+        self.count = dict(zip(self.layers, counts(init, [tuple(self.store[n].shape) for n in self.layers], density), strict=True))
+        self.fired = {n: torch.zeros_like(m) for n, m in self.masks.items()}
+        groups = self.optimizer.param_groups
+        if growth == "momentum" and not any("betas" in g or g.get("momentum") for g in groups):
+            raise bad_option("growth", "one without momentum, as the optimizer has none", growth, "Give --momentum 0.9.")
+
+    def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Random weights, k_l in each layer; as many of them free ones as may be taken."""
+        self._refuse_if_full(free)
+        left = max(1, self.expected - self.tasks)
+        found = {}
+        for n in self.layers:
+            if not self.share:
+                found[n] = draw_mask(free[n], self.count[n], self.generator)
+            elif not self.reserve:
+                found[n] = draw_mask(torch.ones_like(free[n]), self.count[n], self.generator)
+            else:
+                room = min(self.count[n], max(1, int(free[n].sum()) // left))
+                own = draw_mask(free[n], room, self.generator)
+                found[n] = own | draw_mask(~free[n], self.count[n] - int(own.sum()), self.generator)
+        self.fired = {n: m.clone() for n, m in found.items()}
+        return found
+
+    def _refuse_if_full(self, free: Mapping[str, Tensor]) -> None:
+        room = {n: int(free[n].sum()) for n in self.layers}
+        short = [n for n in self.layers if room[n] < (1 if self.share else self.count[n])]
+        if short and (not self.share or len(short) == len(self.layers)):
+            fits = min(room[n] / self.count[n] for n in self.layers)
+            density = float(self.options["density"])
+            remedy = f"A density of {density * fits:.2g} would fit" if fits > 0 else "Nothing fits any more"
+            raise OptionError(
+                f"task {self.tasks} must find enough free weights; {len(short)} layers have too few ({listed(short)}). {remedy}: "
+                "give a smaller density from the start, share=true, or a larger model."
+            )
+
+    def stepped(self) -> dict[str, Tensor]:
+        """Exchange weights where it is time."""
+        device = self.store[self.layers[0]].device
+        if self._steps % self.period or self._steps >= self.updates or self._task in self._finished:
+            return {}
+        share = rate(self._steps, self.updates, self.rate, self.rate_min)
+        for n, w in self._weights.items():
+            self._exchange(n, w, math.ceil(share * self.count[n]))
+        self._settle()
+        return {"rate": torch.tensor(share, device=device), "used": torch.tensor(self.owned, device=device)}
+
+    def _exchange(self, name: str, weight: Tensor, count: int) -> None:
+        mask, how = self.masks[name], self._how(name)
+        leaving = dropped(weight, mask, min(count, int(mask.sum())), self.drop, weight.grad)
+        kept = mask & ~leaving
+        candidates = ~kept if self.share else ~kept & ~self.used[name]
+        signal = self._signal(name, weight, how)
+        new = grown(candidates, int(leaving.sum()), how, self.generator, fired=self.fired[name], signal=signal)
+        missing = int(leaving.sum()) - int(new.sum())
+        if missing:  # too few candidates: the most important of those that were to leave stay
+            new |= draw_mask(leaving & ~new, missing, self.generator)
+        fresh = new & ~mask
+        weight.mul_(kept | new)
+        weight.masked_fill_(fresh, 0.0)
+        weight.copy_(torch.where(fresh & self.used[name], self.store[name], weight))
+        if how != "momentum":
+            for value in self.optimizer.state.get(weight, {}).values():
+                if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                    value.masked_fill_(fresh, 0.0)
+        self.masks[name] = kept | new
+        self.fired[name] = self.fired[name] | new
+
+    def _how(self, name: str) -> str:
+        if self.growth == "adaptive":
+            return "random" if self.tasks < self.expected / 2 else "gradient"
+        if self.growth == "capacity":
+            used = self.used[name]
+            return "unfired" if 2 * int(used.sum()) <= used.numel() else "gradient"
+        return self.growth
+
+    def _signal(self, name: str, weight: Tensor, how: str) -> Tensor | None:
+        if how == "gradient":
+            assert weight.grad is not None
+            return weight.grad.masked_fill(self.used[name], 0.0)
+        if how != "momentum":
+            return None
+        state = self.optimizer.state[weight]
+        found: Tensor = state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8) if "exp_avg" in state else state["momentum_buffer"]
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Subnets`, with what was active in the task in progress."""
+        return {**super().state_dict(), "fired": pack(self.fired)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.fired = unpack(state["fired"], self.store)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name and options, for the resolved spec."""
+        return {"strategy": "DST", "options": self.options}

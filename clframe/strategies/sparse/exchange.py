@@ -1,0 +1,133 @@
+"""Which weights a layer lets go, and which it takes up instead."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from clframe.errors import unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DROPS = ("magnitude", "set", "taylor")
+GROWTHS = ("random", "unfired", "gradient", "momentum")
+
+
+def rate(n: int, updates: int, highest: float = 0.5, lowest: float = 0.005) -> float:
+    """The share of a layer's weights that is exchanged after update n of N: a cosine from the highest to the lowest.
+
+        zeta_n = zeta_min + (alpha - zeta_min) / 2 (1 + cos(pi n / N))
+
+    Example:
+        >>> rate(0, 100), rate(50, 100), rate(100, 100)
+        (0.5, 0.2525, 0.005)
+    """
+    share = min(1.0, n / max(updates, 1))
+    return lowest + (highest - lowest) / 2 * (1 + math.cos(math.pi * share))
+
+
+def draw_mask(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Exactly `count` of the candidates (bool, any shape), or all where there are fewer, uniformly at random.
+
+    Example:
+        >>> int(draw_mask(torch.ones(3, 4, dtype=torch.bool), 5, torch.Generator()).sum())
+        5
+    """
+    return _some(candidates.flatten(), count, generator).view(candidates.shape)
+
+
+def dropped(weight: Tensor, mask: Tensor, count: int, how: str = "magnitude", grad: Tensor | None = None) -> Tensor:
+    """Exactly `count` of the active weights, the least important ones, as a mask; the first of equals.
+
+    "magnitude": the smallest |w|. "set": the smallest positive and the largest negative ones, half of each as far as there are
+    any. "taylor": the smallest (w g)^2.
+
+    Args:
+        weight: of the layer.
+        mask: active weights, bool.
+        count: how many, at most as many as are active.
+        how: one of `DROPS`.
+        grad: for "taylor".
+
+    Raises:
+        OptionError: an unknown criterion.
+
+    Example:
+        >>> w = torch.tensor([0.1, -0.2, 0.3, -0.4])
+        >>> dropped(w, torch.ones(4, dtype=torch.bool), 2).tolist()
+        [True, True, False, False]
+    """
+    if how not in DROPS:
+        raise unknown_name("drop", how, DROPS)
+    if how == "taylor":
+        assert grad is not None
+        return _lowest((weight * grad).square(), mask, count)
+    if how == "magnitude":
+        return _lowest(weight.abs(), mask, count)
+    positive, negative = mask & (weight >= 0), mask & (weight < 0)
+    half = min(count - count // 2, int(positive.sum()))
+    half = max(half, count - int(negative.sum()))
+    return _lowest(weight.abs(), positive, half) | _lowest(weight.abs(), negative, count - half)
+
+
+def grown(
+    candidates: Tensor,
+    count: int,
+    how: str,
+    generator: torch.Generator,
+    *,
+    fired: Tensor | None = None,
+    signal: Tensor | None = None,
+) -> Tensor:
+    """Exactly `count` of the candidates, or all where there are fewer, as a mask.
+
+    "random": uniformly. "unfired": uniformly among those that were never active in this task, and when these are used up, among the
+    others. "gradient", "momentum": the largest |signal|.
+
+    Args:
+        candidates: positions that may become active, bool.
+        count: how many.
+        how: one of `GROWTHS`.
+        generator: for random draws.
+        fired: positions that have been active in this task, for "unfired".
+        signal: the dense gradient or the optimizer's momentum.
+
+    Raises:
+        OptionError: an unknown criterion.
+
+    Reference: SET (Mocanu et al., 2018), ITOP (Liu et al., 2021), RigL (Evci et al., 2020), SNFS (Dettmers and Zettlemoyer, 2019).
+    """
+    if how == "random":
+        return draw_mask(candidates, count, generator)
+    if how == "unfired":
+        assert fired is not None
+        first = draw_mask(candidates & ~fired, count, generator)
+        missing = count - int(first.sum())
+        return first | draw_mask(candidates & ~first, missing, generator) if missing else first
+    if how in ("gradient", "momentum"):
+        assert signal is not None
+        return _lowest(-signal.abs(), candidates, count)
+    raise unknown_name("growth", how, GROWTHS)
+
+
+def _lowest(score: Tensor, among: Tensor, count: int) -> Tensor:
+    """Exactly `count` of `among` with the lowest scores, the first of equals; all where there are fewer."""
+    found = torch.zeros_like(among)
+    positions = among.flatten().nonzero().flatten()
+    count = min(count, len(positions))
+    if count > 0:
+        order = score.flatten()[positions].sort(stable=True).indices[:count]
+        found.view(-1)[positions[order]] = True
+    return found
+
+
+def _some(among: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    found = torch.zeros_like(among)
+    positions = among.nonzero().flatten()
+    if count > 0 and len(positions):
+        order = torch.randperm(len(positions), generator=generator)[:count]
+        found[positions[order.to(positions.device)]] = True
+    return found
