@@ -125,8 +125,6 @@ class Subnets:
             raise bad_option("task", f"one that is finished: {sorted(self._finished)}", task, "Train it first.")
         return unpack(self._finished[task][0], self.store)
 
-    # what a method decides
-
     def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The masks that a new task begins with; `free` are the weights that no task owns."""
         raise NotImplementedError
@@ -137,8 +135,6 @@ class Subnets:
 
     def finishing(self) -> None:
         """The task is over: a last change of the masks, before they are kept."""
-
-    # the strategy
 
     def begin(self, train: Train) -> None:
         """A task begins: its masks are chosen, its weights set; a task that comes back keeps both."""
@@ -240,8 +236,6 @@ class Subnets:
         others[list(self._classes[task])] = False
         return logits.masked_fill(others, -math.inf)
 
-    # what may move
-
     def _settle(self) -> None:
         """What may move, and where the rest is held."""
         self._cache, self._held = None, Held()
@@ -256,8 +250,6 @@ class Subnets:
         self._held.add(head.weight, own[:, None])
         self._held.add(head.bias, own)
         self._held.add(head.scale, torch.tensor(self.tasks == 0))
-
-    # what survives a stop
 
     def state_dict(self) -> dict[str, Any]:
         """The network, the store, masks as bits, what is private to each task, and counts."""
