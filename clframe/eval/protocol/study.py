@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from clframe.errors import ClframeError, OptionError, bad_option, unknown_name
 from clframe.eval.metrics import METRICS
 from clframe.eval.protocol.protocols import Protocol, Streams, protocol
 from clframe.eval.protocol.pruning import Halving, pruning
+from clframe.eval.protocol.reading import load, numbers
 from clframe.eval.protocol.search import check_search
 from clframe.eval.protocol.setting import RUN_OPTIONS, check
 from clframe.eval.protocol.space import Space, space
@@ -80,30 +78,11 @@ def read(path: str | Path) -> Study:
     Raises:
         OptionError: a key, method, option, protocol or value that is not known or out of range.
     """
-    place = Path(path)
-    try:
-        written = yaml.load(place.read_text(), Loader=Unique)
-    except FileNotFoundError as error:
-        raise OptionError(f"a study must be a YAML file that exists; got {str(path)!r}. Correct the path.") from error
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
-        raise OptionError(f"a study must be a readable YAML file; got {str(path)!r}: {why}. Correct the file.") from error
+    place, written = Path(path), load(path)
     try:
         return parse_study(written, name=str(place))
     except ClframeError as error:
         raise OptionError(f"{place}: {error}") from error
-
-
-class Unique(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error, not silently the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def parse_study(written: object, name: str = "study") -> Study:
@@ -118,7 +97,7 @@ def parse_study(written: object, name: str = "study") -> Study:
         *("methods", "space", "scenarios", "protocols", "search", "trials", "equal", "pruning"),
         *("metric", "target", "validation", "seeds", "seed", "options"),
     )
-    written = _numbers(written)
+    written = numbers(written)
     if written is None:
         raise bad_option("a study", f"a mapping with the keys {', '.join(known)}", "an empty file", "Begin with 'methods:'.")
     if not isinstance(written, Mapping):
@@ -263,15 +242,6 @@ def _seed(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise bad_option("seed", "an integer", value, "Write seed: 0.")
     return value
-
-
-def _numbers(written: Any) -> Any:
-    """The same with 1e-3 as a number: YAML takes it for a word, because it lacks a point."""
-    if isinstance(written, Mapping):
-        return {key: _numbers(value) for key, value in written.items()}
-    if isinstance(written, list):
-        return [_numbers(value) for value in written]
-    return float(written) if isinstance(written, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", written) else written
 
 
 def _seeds(written: object) -> dict[str, tuple[int, ...]]:
