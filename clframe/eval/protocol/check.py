@@ -24,7 +24,7 @@ def check(study: Study, cases: Sequence[Case]) -> None:
     Raises:
         ClframeError: something cannot be built, or a protocol that keeps its phases apart has samples in both.
     """
-    for case in cases:
+    for case in {(c.streams.name, c.protocol.name): c for c in cases}.values():
         _refuse_streams(study, case)
     known, compared, methods = Samples(study.options.get("data_dir")), set(), set()
     for case in cases:
