@@ -30,6 +30,10 @@ class RunError(ClframeError, RuntimeError):
     """A run cannot go on: a loss that is not finite, a damaged checkpoint, a full disk, another spec in the directory."""
 
 
+class DivergedError(RunError):
+    """The loss, or what is made of it, is no longer finite."""
+
+
 class MissingExtraError(ClframeError, ImportError):
     """An optional package is needed; the message holds the pip command that brings it."""
 

@@ -115,7 +115,7 @@ def run(
     place = resolve_device(device)
     directory = RunDirectory(Path(out)) if out is not None else None
     with pieces.isolated_run(seed, threads):
-        stream, network, learner, due, shown = _built(given, place)
+        stream, network, learner, due, shown = built(given, place)
         evaluator = Evaluator(stream, due, subset=subset, seed=seed, device=place, bits=bits, representation=shown)
         spec = pieces.resolved(options, stream, learner, network, data_dir)
         environment = describe(place, threads)
@@ -170,14 +170,23 @@ def rehearse(scenario: str | Stream, strategy: Written, *, seed: int = 0, **opti
         Traceback (most recent call last):
         clframe.errors.OptionError: size must be a positive integer; got 0. Give size=500 for 500 remembered samples.
     """
-    defaults = {name: p.default for name, p in inspect.signature(run).parameters.items()}
-    given = {**defaults, **options, "scenario": scenario, "strategy": strategy, "seed": seed}
+    given = with_defaults({**options, "scenario": scenario, "strategy": strategy, "seed": seed})
     with pieces.isolated_run(seed, given["threads"]):
-        stream, _, learner, _, _ = _built(given, resolve_device(given["device"]))
+        stream, _, learner, _, _ = built(given, resolve_device(given["device"]))
         learner.begin(stream.experiences[0].train)
 
 
-def _built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, Strategy, Plan, Plan | None]:
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a run: these, and for the others what `run` takes without them.
+
+    Example:
+        >>> with_defaults({"lr": 0.1})["lr"], with_defaults({})["batch_size"]
+        (0.1, 10)
+    """
+    return {**{name: p.default for name, p in inspect.signature(run).parameters.items()}, **options}
+
+
+def built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, Strategy, Plan, Plan | None]:
     """The stream, the network, the strategy, and when to measure accuracy and features."""
     walked = {"batch_size": o["batch_size"], "epochs": o["epochs"], "device": place, "seed": o["seed"]}
     stream = pieces.stream(o["scenario"], o["strategy"], o["seed"], o["data_dir"]).walked(**walked)

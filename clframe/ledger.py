@@ -17,9 +17,7 @@ from clframe.types import Strategy
 
 def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Evaluator, meter: Meter, trials: int) -> Budget:
     """The budget of a run. A strategy without a `ledger` of its own is counted as one forward and one backward pass a sample."""
-    samples = sum(
-        stream.order.length(stream.segments, k, e, stream.epochs) for k in range(len(stream)) for e in range(stream.epochs)
-    )
+    samples = samples_of(stream)
     used: dict[str, Any] = {"optimizer_bytes": 0, "state_bytes": {}, "forwards": samples, "backwards": samples}
     if hasattr(strategy, "ledger"):
         used = strategy.ledger()
@@ -42,6 +40,12 @@ def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Eva
         peak_bytes=_peak(stream.device),
         **used,
     )
+
+
+def samples_of(stream: Stream) -> int:
+    """Samples that a walk along the stream delivers."""
+    passes = range(stream.epochs)
+    return sum(stream.order.length(stream.segments, k, e, stream.epochs) for k in range(len(stream)) for e in passes)
 
 
 def _peak(device: torch.device) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from clframe.errors import RunError
+from clframe.errors import DivergedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ class Records:
                 value = values[position]
                 position += 1
                 if not math.isfinite(value):
-                    raise RunError(
+                    raise DivergedError(
                         f"loss term {name!r} must be finite; got {value} at update {n}. "
                         "Lower the learning rate (lr) or the strengths of the penalties; the last checkpoint is intact."
                     )

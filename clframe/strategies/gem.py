@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clframe.errors import RunError, bad_option
+from clframe.errors import DivergedError, bad_option
 from clframe.strategies.filling import enough_for_every_class
 from clframe.strategies.gradients import CHUNK, add_flat, flat, held, mean_gradient
 from clframe.strategies.part import Part, View
@@ -177,7 +177,7 @@ def multipliers(gram: Vector, products: Vector, *, strength: float = 0.0, ridge:
     from scipy.optimize import nnls
 
     if not (np.isfinite(gram).all() and np.isfinite(products).all()):
-        raise RunError(
+        raise DivergedError(
             "the gradients that GEM compares must be finite; got inner products that are not. "
             "Training diverges: give a smaller lr or a smaller strength."
         )

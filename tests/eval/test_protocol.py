@@ -195,7 +195,7 @@ def test_killed_three_times_it_ends_with_the_same_tables(tmp_path: Path) -> None
         ({"space": {"lr": [True, 0.1]}}, r"space\.lr: lr must be a number or a word; got True"),
         ({"space": {"lr": {"log_range": [1, 2]}}}, r"space\.lr must be .* Write \{log-range"),
         ({"scenarios": {"d": {"tunning": "split-digits", "evaluation": "split-digits"}}}, r"scenarios\.d: .*Did you mean 'tuning'"),
-        ({"scenarios": "split-digitz"}, r"scenarios\.split-digitz, tuning|scenarios\.split-digitz"),
+        ({"scenarios": "split-digitz", "protocols": ["fixed"]}, r"scenarios\.split-digitz, evaluation: "),
         ({"metric": "wf_10"}, r"metric must be one that boundaries are enough for"),
         ({"seeds": 0}, r"seeds must be a number of seeds"),
         ({"protocols": ["gtepp"]}, r"protocol must be a known name; got 'gtepp'. Did you mean 'gtep'"),

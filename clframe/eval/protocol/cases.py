@@ -137,11 +137,16 @@ def cost(study: Study, case: Case) -> int:
     trained = len(study.evaluation_seeds) * length(study, case.scored)
     if case.tuning is None:
         return trained
-    search, whole = search_of(study, case), length(study, case.tuning)
     if case.protocol.chooser is not None:
-        each = sum(case.protocol.chooser.most(search, k) + 1 for k in range(whole)) - 1
-        return trained + each * len(study.evaluation_seeds)
-    return trained + search.count * len(tuning_seeds(study, case)) * whole
+        return trained + most(study, case) * len(study.evaluation_seeds)
+    return trained + search_of(study, case).count * len(tuning_seeds(study, case)) * length(study, case.tuning)
+
+
+def most(study: Study, case: Case) -> int:
+    """Experiences that one walk along the stream trains, at most."""
+    assert case.tuning is not None and case.protocol.chooser is not None
+    search, chooser = search_of(study, case), case.protocol.chooser
+    return sum(chooser.most(search, k) + 1 for k in range(length(study, case.tuning))) - 1
 
 
 def choose(study: Study, case: Case, trials: Sequence[Trial]) -> tuple[int, ...]:

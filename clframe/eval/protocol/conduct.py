@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clframe.errors import ClframeError
+from clframe.errors import ClframeError, DivergedError
 from clframe.eval.protocol.cases import Case, Entry, cases_of, choose
 from clframe.eval.protocol.check import check
-from clframe.eval.protocol.planned import diverged, folder, run_jobs
+from clframe.eval.protocol.planned import folder, run_jobs
 from clframe.eval.protocol.searching import Pilots, Searched, searching
 from clframe.eval.protocol.standing import Standing
 from clframe.eval.protocol.study import Study
@@ -32,9 +32,9 @@ def conduct(
 ) -> list[Entry]:
     """Carry out the study below the directory.
 
-    Every run lies in a directory named by a hash of all that it is made of: OUT/trials/HASH, OUT/schedules/HASH and
-    OUT/runs/SCENARIO/PROTOCOL/HASH. So a study that was stopped, or whose file was changed, does what is missing and nothing else,
-    and protocols that need the same trial share it. Of a run that diverged it is written down that it did.
+    Every run lies in a directory named by a hash of the words that it is made of: OUT/trials/HASH, OUT/schedules/HASH and
+    OUT/runs/SCENARIO/PROTOCOL/HASH; over other data it refuses to go on. So a study that was stopped, or whose file was changed,
+    does what is missing, and protocols that need the same trial share it. Of a run that diverged it is written down that it did.
 
     Args:
         study: what to do.
@@ -78,7 +78,8 @@ def put_aside(out: Path, cases: Sequence[Case], planned: set[Path]) -> None:
 
     So a report of OUT/runs/SCENARIO/PROTOCOL is that of the study as it is.
     """
-    for place in {folder(case) for case in cases}:
+    known = {run.relative_to(out / "runs") for run in (out / "runs").glob("*/*") if run.is_dir()}
+    for place in sorted(known | {folder(case) for case in cases}):
         here, aside = out / "runs" / place, out / "earlier" / place
         for run in sorted(aside.iterdir()) if aside.is_dir() else ():
             if here / run.name in planned and not (here / run.name).exists():
@@ -125,6 +126,6 @@ def _done(planned: Iterable[Any], carry_out: Executor, standing: Standing) -> di
         return {}
     ends = carry_out(distinct, standing.moved, lambda i, end: standing.ended(distinct[i], end))
     for task, end in zip(distinct, ends, strict=True):
-        if isinstance(end, ClframeError) and not diverged(end):
+        if isinstance(end, ClframeError) and not isinstance(end, DivergedError):
             raise type(end)(f"{task.scenario}, {task.name}: {end}") from end
     return {task.out: end for task, end in zip(distinct, ends, strict=True)}

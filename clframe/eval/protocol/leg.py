@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from clframe import pieces
 from clframe.checkpoint import Interrupted
@@ -12,9 +11,12 @@ from clframe.environment import resolve_device
 from clframe.eval.protocol.planned import Planned
 from clframe.eval.result import Result
 from clframe.executors import Tell
-from clframe.models import cost
+from clframe.experiment import built, with_defaults
+from clframe.ledger import samples_of
+from clframe.models import Network, cost
 from clframe.rundir import RunDirectory
 from clframe.scenarios import Stream
+from clframe.types import Strategy
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ class Leg(Planned):
 
     def __call__(self, tell: Tell | None) -> Judged:  # type: ignore[override]
         """Run that far, or read what was measured there."""
-        stream = self._stream()
-        limit = stream.starts[self.until]
+        limit = self._pieces()[0].starts[self.until]
         assert self.out is not None
         directory, own = RunDirectory(self.out), False
 
@@ -59,27 +60,26 @@ class Leg(Planned):
             except Interrupted:
                 if not own:
                     raise
-        return Judged(_score(directory.load(), limit, self.until), self._flops(directory, stream))
+        return Judged(_score(directory.load(), limit, self.until), self._flops(directory))
 
     def _reached(self, directory: RunDirectory, limit: int) -> bool:
         if directory.finished:
             return True
         return directory.checkpoint.exists() and load_checkpoint(directory.checkpoint)["step"][0] >= limit
 
-    def _stream(self) -> Stream:
-        o: Any = self.options
-        found = pieces.stream(self.scenario, self.strategy, self.seed, o.get("data_dir"))
-        device = resolve_device(o.get("device", "auto"))
-        return found.walked(batch_size=o.get("batch_size", 10), epochs=o.get("epochs", 1), device=device, seed=self.seed)
+    def _pieces(self) -> tuple[Stream, Network, Strategy]:
+        o = with_defaults({**self.options, "scenario": self.scenario, "strategy": self.strategy, "seed": self.seed})
+        with pieces.isolated_run(self.seed, o["threads"]):
+            return built(o, resolve_device(o["device"]))[:3]
 
-    def _flops(self, directory: RunDirectory, stream: Stream) -> float:
-        """From the counts of the state that was saved."""
-        o: Any = self.options
-        state: dict[str, Any] = load_checkpoint(directory.checkpoint)["strategy"]
-        counted = [state, *state.get("parts", {}).values()]
-        passes = sum(c.get("forwards", 0) + 2 * c.get("backwards", 0) for c in counted)
-        network = pieces.network(o.get("model", "auto"), o.get("head", "auto"), stream, self.seed)
-        return float(passes * cost(network, stream.data.train.input_shape).flops)
+    def _flops(self, directory: RunDirectory) -> float:
+        """What the strategy counts in the state that was saved; where it counts nothing, a forward and a backward pass a sample."""
+        stream, network, learner = self._pieces()
+        used = dict.fromkeys(("forwards", "backwards"), samples_of(stream[: self.until]))
+        if hasattr(learner, "ledger"):
+            learner.load_state_dict(load_checkpoint(directory.checkpoint)["strategy"])
+            used = learner.ledger()
+        return float((used["forwards"] + 2 * used["backwards"]) * cost(network, stream.data.train.input_shape).flops)
 
 
 def _score(result: Result, limit: int, until: int) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clframe.comparison import Job
-from clframe.errors import RunError
+from clframe.errors import DivergedError
 from clframe.eval.protocol.along import Schedule, Tuned, TuningWalk
-from clframe.eval.protocol.cases import Case, Trial, Values, length, search_of, tuning_seeds
+from clframe.eval.protocol.cases import Case, Trial, Values, length, most, search_of, tuning_seeds
 from clframe.eval.protocol.protocols import Place
 from clframe.eval.protocol.setting import applied
 from clframe.eval.protocol.study import Study
@@ -49,23 +49,17 @@ class Planned(Job):
         """Run it; one that diverged is not run again.
 
         Raises:
-            RunError: as the run did.
+            DivergedError: as the run did.
         """
         assert self.out is not None
         mark = self.out / DIVERGED
         if mark.exists():
-            raise RunError(RunDirectory(self.out).read_json(DIVERGED)["error"])
+            raise DivergedError(RunDirectory(self.out).read_json(DIVERGED)["error"])
         try:
             return super().__call__(tell)
-        except RunError as error:
-            if diverged(error):
-                RunDirectory(self.out).write_json(DIVERGED, {"error": str(error)})
+        except DivergedError as error:
+            RunDirectory(self.out).write_json(DIVERGED, {"error": str(error)})
             raise
-
-
-def diverged(error: object) -> bool:
-    """Whether this is what ends a run whose loss is not finite."""
-    return isinstance(error, RunError) and "must be finite" in str(error)
 
 
 def folder(case: Case) -> Path:
@@ -99,8 +93,9 @@ def walks(study: Study, case: Case, out: Path) -> list[TuningWalk]:
             seed,
             out / "schedules",
             study.options,
+            most(study, case),
         )
-        found.append(made.placed(made.out / made.identity[:16]))
+        found.append(replace(made, out=made.out / made.identity[:16]))
     return found
 
 

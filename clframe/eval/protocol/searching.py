@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,11 @@ def _halving(study: Study, case: Case, out: Path, rule: Halving) -> Conversation
     left = {s: list(range(len(settings))) for s in seeds}
     ended: dict[tuple[int, int], int] = {}
     spent: dict[tuple[int, int], float] = {}
-    for rung in rule.rungs(length(study, case.tuning)):
+    before, whole = 0, length(study, case.tuning)
+    for rung in rule.rungs(whole):
         pairs = [(i, s) for s in seeds for i in left[s]]
-        ends = yield [Leg(**{**vars(jobs[i][s]), "weight": rung, "until": rung}) for i, s in pairs]
+        ends = yield [Leg(**{**vars(jobs[i][s]), "weight": rung - before, "until": rung}) for i, s in pairs]
+        before = rung
         found = dict(zip(pairs, ends, strict=True))
         spent |= {pair: end.flops for pair, end in found.items() if isinstance(end, Judged)}
         scores = {pair: end.score if isinstance(end, Judged) else None for pair, end in found.items()}
@@ -125,7 +127,7 @@ def _halving(study: Study, case: Case, out: Path, rule: Halving) -> Conversation
         ended |= {(i, s): rung for s in seeds for i in left[s] if i not in going[s]}
         left = going
     pairs = [(i, s) for s in seeds for i in left[s]]
-    ends = yield [jobs[i][s] for i, s in pairs]
+    ends = yield [replace(jobs[i][s], weight=whole - before) for i, s in pairs]
     final = dict(zip(pairs, ends, strict=True))
     spent |= {pair: end.budget.train_flops for pair, end in final.items() if isinstance(end, Result)}
     trials = []

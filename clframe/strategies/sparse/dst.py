@@ -117,7 +117,7 @@ class DST(Subnets):
             raise bad_option("growth", "one without momentum, as the optimizer has none", growth, "Give --momentum 0.9.")
 
     def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Random weights, k_l in each layer; as many of them free ones as may be taken."""
+        """Random weights, k_l in each layer: of all of them, of the free ones, or of the free ones as far as is reserved."""
         self._refuse_if_full(free)
         left = max(1, self.expected - self.tasks)
         found = {}

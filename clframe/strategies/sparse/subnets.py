@@ -261,7 +261,9 @@ class Subnets:
             "tasks": [{"task": t, "bits": bits, "private": dict(p)} for t, (bits, p) in self._finished.items()],
             "classes": [[t, list(c)] for t, c in self._classes.items()],
             "generator": self.generator.get_state(),
-            "counts": [self._task, self._steps, self._size, self._batch, self.forwards, self.backwards],
+            "counts": [self._task, self._steps, self._size, self._batch],
+            "forwards": self.forwards,
+            "backwards": self.backwards,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,7 +275,8 @@ class Subnets:
         self._finished = {t["task"]: (t["bits"].clone(), self._placed(t["private"])) for t in state["tasks"]}
         self._classes = {t: tuple(c) for t, c in state["classes"]}
         self.generator.set_state(state["generator"])
-        self._task, self._steps, self._size, self._batch, self.forwards, self.backwards = state["counts"]
+        self._task, self._steps, self._size, self._batch = state["counts"]
+        self.forwards, self.backwards = state["forwards"], state["backwards"]
         self.used = {n: torch.zeros_like(w, dtype=torch.bool) for n, w in self._weights.items()}
         for task in self._finished:
             for n, mask in self.masks_of(task).items():

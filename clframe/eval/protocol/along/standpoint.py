@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from clframe import pieces
-from clframe.errors import DataError, OptionError, RunError
+from clframe.errors import DataError, DivergedError, OptionError
 from clframe.eval.evaluator import Evaluator
 from clframe.eval.plan import plan
 from clframe.eval.protocol.along.choosers import Looks, Try
@@ -37,7 +37,7 @@ class Standpoint:
         stream: the stream that the walk goes on along: the same, or one with the validation samples among the others.
         method: in words.
         seed: of the learner.
-        options: of a run.
+        options: of a run, all of them.
         looks: what a try is scored on.
         share: of remembered samples that are withheld, class by class, where the memory is looked at.
 
@@ -72,9 +72,7 @@ class Standpoint:
         before, each = _passes(learner), cost(learner.model, stream.data.train.input_shape).flops
         try:
             step = self._trained(learner, stream, poll)
-        except RunError as error:
-            if "must be finite" not in str(error):
-                raise
+        except DivergedError:
             return replace(proposed, score=None, flops=each * (_passes(learner) - before))
         evaluator = Evaluator(scored, plan("boundaries"), seed=self._seed, device=stream.device)
         rows, classes = evaluator.everything(learner, step.n, k)
@@ -119,11 +117,9 @@ class Standpoint:
         o = self._options
         if self._at is None:
             torch.manual_seed(seed_for(self._seed, "global"))
-        network = pieces.network(o.get("model", "auto"), o.get("head", "auto"), self._stream, self._seed).to(self._stream.device)
-        optimizer = pieces.optimizer(
-            o.get("optimizer", "sgd"), o.get("lr", 0.05), o.get("momentum", 0.0), o.get("weight_decay", 0.0)
-        )
-        setup = Setup(network, optimizer, self._seed, o.get("reset_optimizer", False), epochs=o.get("epochs", 1))
+        network = pieces.network(o["model"], o["head"], self._stream, self._seed).to(self._stream.device)
+        optimizer = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
+        setup = Setup(network, optimizer, self._seed, o["reset_optimizer"], epochs=o["epochs"])
         learner = made(method, values, setup)
         if self._at is not None:
             carry_over(copied(self._at.state), learner)

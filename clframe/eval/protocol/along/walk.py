@@ -12,11 +12,12 @@ from typing import Any
 from clframe import checkpoint, pieces
 from clframe.checkpoint import Interrupted
 from clframe.environment import resolve_device
-from clframe.errors import RunError
+from clframe.errors import DivergedError, RunError
 from clframe.eval.protocol.along.choosers import Chooser, Round, Try
 from clframe.eval.protocol.along.standpoint import Standpoint
 from clframe.eval.protocol.search import Search
 from clframe.executors import Tell
+from clframe.experiment import with_defaults
 from clframe.pieces import isolated_run
 from clframe.rundir import RunDirectory, identity
 
@@ -66,6 +67,7 @@ class TuningWalk:
         seed: of the stream and the learner.
         out: directory.
         options: of a run.
+        weight: experiences that it trains, at most; for progress.
     """
 
     scenario: str
@@ -77,21 +79,12 @@ class TuningWalk:
     seed: int
     out: Path
     options: Mapping[str, Any]
+    weight: int = 1
 
     @property
     def name(self) -> str:
         """For progress and messages."""
         return f"{self.chooser.looks} tuning of {self.method}, seed {self.seed}"
-
-    @property
-    def weight(self) -> int:
-        """Experiences that it trains, at most."""
-        length = len(pieces.stream(self.scenario, "finetune", self.seed, self.options.get("data_dir")))
-        return sum(self.chooser.most(self.search, k) + 1 for k in range(length)) - 1
-
-    def placed(self, out: Path) -> TuningWalk:
-        """The same walk in another directory."""
-        return dataclasses.replace(self, out=out)
 
     @property
     def cores(self) -> int:
@@ -134,7 +127,7 @@ class TuningWalk:
             clock.done += 1
         position = self.chooser.pick(diary.going)
         if position is None:
-            raise RunError(
+            raise DivergedError(
                 f"the loss must be finite for at least one setting; of {len(diary.going)} none was at experience "
                 f"{stand.experience} of {self.scenario!r} with {self.method!r}, seed {self.seed}. Give a smaller lr in the space."
             )
@@ -146,17 +139,16 @@ class TuningWalk:
 
     def standpoint(self) -> Standpoint:
         """The beginning of the stream, with nothing learned."""
-        o = self.options
-        device = resolve_device(o.get("device", "auto"))
-        walked = {"batch_size": o.get("batch_size", 10), "epochs": o.get("epochs", 1), "device": device, "seed": self.seed}
-        held = pieces.stream(self.scenario, "finetune", self.seed, o.get("data_dir")).walked(**walked)
-        whole = pieces.stream(self.whole, "finetune", self.seed, o.get("data_dir")).walked(**walked)
+        o = with_defaults(self.options)
+        walked = {"batch_size": o["batch_size"], "epochs": o["epochs"], "device": resolve_device(o["device"]), "seed": self.seed}
+        held = pieces.stream(self.scenario, "finetune", self.seed, o["data_dir"]).walked(**walked)
+        whole = pieces.stream(self.whole, "finetune", self.seed, o["data_dir"]).walked(**walked)
         return Standpoint(held, whole if self.chooser.retrains else held, self.method, self.seed, o, self.chooser.looks, self.share)
 
     @property
     def identity(self) -> str:
         """A hash of all that the walk is made of."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("out", "options")}
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("out", "options", "weight")}
         options = {k: v for k, v in self.options.items() if k != "data_dir"}
         return identity({**{k: repr(v) for k, v in plain.items()}, "options": repr(sorted(options.items()))})
 
