@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     from clframe.eval.protocol.report import page
     from clframe.eval.protocol.study import read
     from clframe.eval.protocol.tables import markdown, plan
+    from clframe.eval.report.html import save
 
     made = parser("protocol", "Carry out a study: methods x protocols x scenarios x seeds, tuned and evaluated in separate phases.")
     made.add_argument("study", type=str, help="YAML file of the study")
@@ -57,9 +58,9 @@ def main(arguments: Sequence[str]) -> int:
         stop.add_note(f"What was done is kept in {out}: give the same command again to go on.")
         raise
     found = groups(study, entries)
-    (out / "study.md").write_text(markdown(found, study))
+    save(markdown(found, study), out / "study.md")
     content = json.dumps(outcome(study, found), indent=1, default=str)
-    (out / "study.json").write_text(content + "\n")
+    save(content + "\n", out / "study.json")
     frozen.write(out / "settings.json", study, entries)
     page.write(out / "study.html", study, entries, found, study.target)
     if study.search == "tpe":
