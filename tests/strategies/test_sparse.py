@@ -198,7 +198,7 @@ def test_t12_the_live_network_is_the_stored_subnet(words: str) -> None:
         elsewhere = copy.deepcopy(strategy)
         elsewhere._task = -1  # so that the stored subnet answers
         assert torch.equal(answers(elsewhere, stream, task), live)
-        for name, mask in strategy.masks_of(task).items():
+        for name, mask in strategy.archive.masks(task).items():
             assert torch.equal(strategy._weights[name].detach(), strategy.store[name] * mask)
 
 
@@ -247,7 +247,7 @@ def test_t13_own_weights_are_disjoint_and_the_union_is_what_is_used() -> None:
                 assert own.any() and not (own & used[n]).any()
                 used[n] |= own
                 if words.startswith("dst"):
-                    assert own.equal(strategy.masks_of(task)[n])
+                    assert own.equal(strategy.archive.masks(task)[n])
 
 
 def test_t14_forgetting_is_exactly_zero_and_seen_at_the_time() -> None:

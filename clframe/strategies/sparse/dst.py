@@ -148,7 +148,7 @@ class DST(Subnets):
     def stepped(self) -> dict[str, Tensor]:
         """Exchange weights where it is time."""
         device = self.store[self.layers[0]].device
-        if self._steps % self.period or self._steps >= self.updates or self._task in self._finished:
+        if self._steps % self.period or self._steps >= self.updates or self._task in self.archive:
             return {}
         share = rate(self._steps, self.updates, self.rate, self.rate_min)
         for n, w in self._weights.items():

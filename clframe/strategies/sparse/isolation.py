@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from clframe.models.norms import WEIGHTED
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from clframe.models import Network
 
 
 class Held:
@@ -46,6 +50,11 @@ class Held:
     def put_back(self) -> None:
         """After a step."""
         torch._foreach_lerp_(self._parameters, self._values, self._fixed)
+
+
+def maskable(model: Network) -> dict[str, Tensor]:
+    """The weights of the backbone's Linear and Conv layers, by name."""
+    return {f"backbone.{n}.weight": m.weight for n, m in model.backbone.named_modules() if isinstance(m, WEIGHTED)}
 
 
 def private(backbone: nn.Module, masked: Collection[str]) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ class PackNet(Subnets):
 
     def stepped(self) -> dict[str, Tensor]:
         """Prune, once in a task."""
-        if self._task in self._finished or self._steps != max(1, int(self.after * self.updates)):
+        if self._task in self.archive or self._steps != max(1, int(self.after * self.updates)):
             return {}
         for n, w in self._weights.items():
             free = self.masks[n] & ~self.used[n]

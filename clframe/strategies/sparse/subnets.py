@@ -10,15 +10,15 @@ import torch
 from torch.func import functional_call
 
 from clframe.errors import bad_option
-from clframe.models import Head
-from clframe.models.norms import WEIGHTED
+from clframe.models import Head, Network
 from clframe.seeding import generator
 from clframe.strategies.build import Setup
 from clframe.strategies.loss import classification_loss
 from clframe.strategies.part import bytes_of
+from clframe.strategies.sparse.archive import Archive
 from clframe.strategies.sparse.bits import pack, unpack
 from clframe.strategies.sparse.inference import check_inference, surest
-from clframe.strategies.sparse.isolation import Held, private, put
+from clframe.strategies.sparse.isolation import Held, maskable, private, put
 from clframe.types import Batch, Train
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class Subnets:
             kind = getattr(head, "kind", "none")
             rule = f"'multi' for {name!r} where the task is told" if told else f"'single' for {name!r} that infers the task"
             raise bad_option("head", rule, kind, "Leave it out; a task-incremental stream tells the task, else give infer=entropy.")
-        self._weights = {
-            f"backbone.{n}.weight": m.weight for n, m in setup.model.backbone.named_modules() if isinstance(m, WEIGHTED)
-        }
+        self._weights = self.masked(setup.model)
         if not self._weights:
             raise bad_option(
                 "model", f"one with Linear or Conv layers for {name!r}", type(setup.model.backbone).__name__, "Give 'mlp'."
@@ -88,16 +86,19 @@ class Subnets:
         self._first = private(self.model.backbone, self._weights)
         self.masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in self._weights.items()}
         self.used = {n: torch.zeros_like(w, dtype=torch.bool) for n, w in self._weights.items()}
-        self._finished: dict[int, tuple[Tensor, Tensors]] = {}
+        self.archive = Archive(self.store)
         self._classes: dict[int, tuple[int, ...]] = {}
         self._task, self._steps, self._size, self._batch, self._epochs = -1, 0, 0, 0, setup.epochs
         self.forwards = self.backwards = 0
-        self._cache: tuple[int, Tensors] | None = None
+
+    def masked(self, model: Network) -> dict[str, Tensor]:
+        """The weights that have a mask, by name."""
+        return maskable(model)
 
     @property
     def tasks(self) -> int:
         """Tasks that have a subnet."""
-        return len(self._finished)
+        return len(self.archive)
 
     @property
     def free(self) -> dict[str, int]:
@@ -115,19 +116,20 @@ class Subnets:
         """Updates of the task in progress: the passes of the run over its samples, in batches as large as the first."""
         return self._epochs * -(-self._size // max(1, self._batch))
 
-    def masks_of(self, task: int) -> dict[str, Tensor]:
-        """The masks of a finished task, by layer.
+    def subnet(self, task: int) -> Tensors:
+        """All that the backbone computes with for a finished task, by name: weights under their masks, and what is private to it.
 
         Raises:
             OptionError: it is not finished.
         """
-        if task not in self._finished:
-            raise bad_option("task", f"one that is finished: {sorted(self._finished)}", task, "Train it first.")
-        return unpack(self._finished[task][0], self.store)
+        return self.archive.weights(task, self.store)
 
     def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The masks that a new task begins with; `free` are the weights that no task owns."""
         raise NotImplementedError
+
+    def stepping(self) -> None:
+        """Before a step, when gradients are there: those of the weights are dense, off the masks, too."""
 
     def stepped(self) -> Mapping[str, Tensor]:
         """After a step has been put back onto the masks: exchange weights where it is time; what to log."""
@@ -148,10 +150,9 @@ class Subnets:
         if self.infer != "none":
             assert train.classes is not None
             self._classes[task] = tuple(sorted({*self._classes.get(task, ()), *train.classes}))
-        if task in self._finished:
-            bits, own = self._finished[task]
-            self.masks = unpack(bits, self.store)
-            put(self.model.backbone, own)
+        if task in self.archive:
+            self.masks = self.archive.masks(task)
+            put(self.model.backbone, self.archive.private(task))
         else:
             self.masks = self.choose({n: ~u for n, u in self.used.items()})
             put(self.model.backbone, self._first)
@@ -168,6 +169,7 @@ class Subnets:
         for parameter in self.model.parameters():
             parameter.grad = None
         ce.backward()  # type: ignore[no-untyped-call]
+        self.stepping()
         self.optimizer.step()
         self._steps += 1
         with torch.no_grad():
@@ -185,7 +187,7 @@ class Subnets:
                 new = self.masks[n] & ~self.used[n]
                 self.store[n] = torch.where(new, w.detach(), self.store[n])
                 self.used[n] = self.used[n] | self.masks[n]
-        self._finished[self._task] = (pack(self.masks), private(self.model.backbone, self._weights))
+        self.archive.keep(self._task, self.masks, private(self.model.backbone, self._weights))
         self._settle()
 
     @torch.no_grad()
@@ -212,17 +214,14 @@ class Subnets:
 
     def _by(self, task: int, x: Tensor, told: Tensor | None) -> Tensor:
         """Scores of one subnet; of the network as it is for the task in progress, and for one that has none yet."""
-        if task == self._task or task not in self._finished:
+        if task == self._task or task not in self.archive:
             live: Tensor = self.model(x, told)
             return live
-        if self._cache is None or self._cache[0] != task:
-            masks, own = self.masks_of(task), self._finished[task][1]
-            self._cache = task, {**{n: self.store[n] * masks[n] for n in self.layers}, **own}
-        found: Tensor = functional_call(self.model, self._cache[1], (x, told))
+        found: Tensor = functional_call(self.model, self.subnet(task), (x, told))
         return found
 
     def _surest(self, x: Tensor) -> Tensor:
-        known = sorted({*self._finished, *([self._task] if self._task >= 0 else [])})
+        known = sorted({*self.archive.tasks, *([self._task] if self._task >= 0 else [])})
         if not known:
             scores: Tensor = self.model(x, None)
             return scores
@@ -238,10 +237,9 @@ class Subnets:
 
     def _settle(self) -> None:
         """What may move, and where the rest is held."""
-        self._cache, self._held = None, Held()
-        for n, w in self._weights.items():
-            shared = self.masks[n] & self.used[n]
-            self._held.add(w, self.masks[n] & ~self.used[n], self.store[n] * shared)
+        self._held = Held()
+        self.archive.forget_last()
+        self.hold_weights(self._held)
         head = self.model.head
         assert isinstance(head, Head)
         own = torch.zeros(len(head.weight), dtype=torch.bool, device=head.weight.device)
@@ -251,6 +249,12 @@ class Subnets:
         self._held.add(head.bias, own)
         self._held.add(head.scale, torch.tensor(self.tasks == 0))
 
+    def hold_weights(self, held: Held) -> None:
+        """Which of the masked weights may move."""
+        for n, w in self._weights.items():
+            shared = self.masks[n] & self.used[n]
+            held.add(w, self.masks[n] & ~self.used[n], self.store[n] * shared)
+
     def state_dict(self) -> dict[str, Any]:
         """The network, the store, masks as bits, what is private to each task, and counts."""
         return {
@@ -258,7 +262,7 @@ class Subnets:
             "optimizer": self.optimizer.state_dict(),
             "store": dict(self.store),
             "masks": pack(self.masks),
-            "tasks": [{"task": t, "bits": bits, "private": dict(p)} for t, (bits, p) in self._finished.items()],
+            "tasks": self.archive.state(),
             "classes": [[t, list(c)] for t, c in self._classes.items()],
             "generator": self.generator.get_state(),
             "counts": [self._task, self._steps, self._size, self._batch],
@@ -272,26 +276,19 @@ class Subnets:
         self.optimizer.load_state_dict(state["optimizer"])
         self.store = {n: state["store"][n].to(w.device).clone() for n, w in self._weights.items()}
         self.masks = unpack(state["masks"], self.store)
-        self._finished = {t["task"]: (t["bits"].clone(), self._placed(t["private"])) for t in state["tasks"]}
+        self.archive.load(state["tasks"])
         self._classes = {t: tuple(c) for t, c in state["classes"]}
         self.generator.set_state(state["generator"])
         self._task, self._steps, self._size, self._batch = state["counts"]
         self.forwards, self.backwards = state["forwards"], state["backwards"]
-        self.used = {n: torch.zeros_like(w, dtype=torch.bool) for n, w in self._weights.items()}
-        for task in self._finished:
-            for n, mask in self.masks_of(task).items():
-                self.used[n] |= mask
+        self.used = self.archive.used()
         self._settle()
-
-    def _placed(self, private: Mapping[str, Tensor]) -> Tensors:
-        return {n: v.to(self.store[self.layers[0]].device).clone() for n, v in private.items()}
 
     def ledger(self) -> dict[str, Any]:
         """Declared use: the optimizer, one dense store with bits and private values for each task, samples sent through."""
-        kept = [self.store, *(list(held) for held in self._finished.values())]
         return {
             "optimizer_bytes": bytes_of(self.optimizer.state_dict()["state"]),
-            "state_bytes": {self.name: bytes_of(kept)},
+            "state_bytes": {self.name: bytes_of(self.store) + self.archive.bytes},
             "forwards": self.forwards,
             "backwards": self.backwards,
         }
