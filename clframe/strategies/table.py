@@ -39,6 +39,8 @@ STRATEGIES = Registry(
         "hat": "clframe.strategies.hat:HAT",
         "dst": "clframe.strategies.sparse.dst:DST",
         "packnet": "clframe.strategies.sparse.packnet:PackNet",
+        "wsn": "clframe.strategies.sparse.wsn:WSN",
+        "spacenet": "clframe.strategies.sparse.spacenet:SpaceNet",
         "rigl": "clframe.strategies.sparse.evolving:Evolving",
         "set": "clframe.strategies.sparse.evolving:set_",
         "progressive": "clframe.strategies.progressive:Progressive",

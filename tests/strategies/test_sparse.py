@@ -169,6 +169,7 @@ METHODS = [
     *("dst(density=0.1,period=3,growth=random)", "dst(density=0.2,period=3,growth=unfired,init=uniform)"),
     *("dst(density=0.1,period=3,growth=gradient)", "dst(density=0.1,period=3,reserve=true)", "packnet(prune=0.8)"),
     *("dst(density=0.1,period=3,growth=adaptive,drop=taylor)", "dst(density=0.05,period=3,growth=capacity,share=false,drop=set)"),
+    *("wsn(density=0.3)", "spacenet(neurons=0.25,period=3)"),
 ]
 
 
@@ -361,6 +362,9 @@ def test_rigl_keeps_its_count_and_composes() -> None:
         ("dst(infer=guess)", "infer must be one of none, entropy, energy; got 'guess'"),
         ("dst(infer=entropy)", "head must be 'single' for 'dst' that infers the task; got 'multi'"),
         ("packnet(prune=1)", "prune must be a share in (0, 1); got 1"),
+        ("wsn(density=0)", "density must be in (0, 1]; got 0"),
+        ("spacenet(neurons=0)", "neurons must be a share in (0, 1]; got 0"),
+        ("spacenet(reserve=0.5)", "reserve must be a share in [0, 0.2], which is neurons; got 0.5"),
         ("rigl(density=2)", "density must be in (0, 1]; got 2"),
         ("rigl(growth=momentum)", "growth"),
     ],

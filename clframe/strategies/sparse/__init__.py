@@ -5,5 +5,7 @@ from __future__ import annotations
 from clframe.strategies.sparse.dst import DST
 from clframe.strategies.sparse.evolving import Evolving
 from clframe.strategies.sparse.packnet import PackNet
+from clframe.strategies.sparse.spacenet import SpaceNet
+from clframe.strategies.sparse.wsn import WSN
 
-__all__ = ["DST", "Evolving", "PackNet"]
+__all__ = ["DST", "WSN", "Evolving", "PackNet", "SpaceNet"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,6 +54,10 @@ class Archive:
     def masks(self, task: int) -> dict[str, Tensor]:
         """The masks of a task, by name."""
         return unpack(self._of(task)[0], self._like)
+
+    def finished(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Each task with its masks, in the order in which they finished; a task that came back keeps its first place."""
+        return ((task, self.masks(task)) for task in self._held)
 
     def private(self, task: int) -> dict[str, Tensor]:
         """What is private to a task: biases, normalisation."""

@@ -17,6 +17,7 @@ from clframe.strategies.loss import classification_loss
 from clframe.strategies.part import bytes_of
 from clframe.strategies.sparse.archive import Archive
 from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.capacity import Tables, tables
 from clframe.strategies.sparse.inference import check_inference, surest
 from clframe.strategies.sparse.isolation import Held, maskable, private, put
 from clframe.types import Batch, Train
@@ -254,6 +255,10 @@ class Subnets:
         for n, w in self._weights.items():
             shared = self.masks[n] & self.used[n]
             held.add(w, self.masks[n] & ~self.used[n], self.store[n] * shared)
+
+    def capacity(self) -> Tables:
+        """What finished tasks own, share and leave free, and how their subnets overlap (see `capacity.tables`)."""
+        return tables(self.archive.finished())
 
     def state_dict(self) -> dict[str, Any]:
         """The network, the store, masks as bits, what is private to each task, and counts."""
