@@ -102,7 +102,9 @@ def test_when_units_run_out_the_layers_and_what_would_fit_are_said() -> None:
     strategy, stream = made("spacenet(neurons=0.5,reserve=0.4,period=50)")
     learn(strategy, stream.experiences[0])
     learn(strategy, stream.experiences[1])
-    with pytest.raises(OptionError, match=r"task 2 must find enough units that are not reserved; 2 of the layers .*neurons=0.2 would fit"):
+    with pytest.raises(
+        OptionError, match=r"task 2 must find enough units that are not reserved; 2 of the layers .*neurons=0.2 would fit"
+    ):
         strategy.begin(stream.experiences[2].train)
 
 

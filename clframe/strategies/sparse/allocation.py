@@ -71,7 +71,7 @@ def counts(how: str, shapes: Sequence[Shape], density: float) -> list[int]:
     """
     if how not in ALLOCATIONS:
         raise unknown_name("init", how, ALLOCATIONS)
-    if not 0 < density <= 1:
+    if isinstance(density, str) or not 0 < density <= 1:
         raise bad_option("density", "in (0, 1]", density, "Give density=0.1.")
     sizes = [math.prod(s) for s in shapes]
     exact = [share * n for share, n in zip(ALLOCATIONS[how](shapes, density), sizes, strict=True)]

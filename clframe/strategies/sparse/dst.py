@@ -12,7 +12,8 @@ from clframe.errors import OptionError, bad_option, unknown_name
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import counts, listed
 from clframe.strategies.sparse.bits import pack, unpack
-from clframe.strategies.sparse.exchange import DROPS, GROWTHS, draw_mask, dropped, grown, rate
+from clframe.strategies.sparse.exchange import DROPS, GROWTHS, dropped, rate
+from clframe.strategies.sparse.pattern import pattern_of, whole_rows
 from clframe.strategies.sparse.subnets import Subnets
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class DST(Subnets):
 
     Args:
         setup: what every strategy is made from.
-        density: share of all masked weights that a task computes with, in (0, 1].
+        density: share of all masked weights that a task computes with, in (0, 1]; or "rest": of each layer what is free, divided by
+            the tasks still expected.
         init: how it is shared out over the layers: "erk" (narrow layers keep more) or "uniform".
         growth: "random", "unfired", "gradient", "momentum"; "adaptive": random in the first half of the tasks, gradient in the
             second; "capacity": unfired in layers that are at least half free, gradient in the others.
@@ -46,6 +48,8 @@ class DST(Subnets):
         share: whether weights of earlier tasks may be used.
         reserve: let a task take at most its part of what is free in a layer, the tasks still expected counted, so that narrow
             layers are not used up by the first; the rest of its weights are shared ones.
+        pattern: "free", weights anywhere in a layer; "fan-in", as many in each row, so that a gather computes with it; "2:4", two
+            of every four along a row of every layer, for devices that compute with that.
         infer: "none" where the task is told; "entropy" or "energy" to infer it (see `Subnets`).
 
     Raises:
@@ -79,14 +83,16 @@ class DST(Subnets):
            does not do that.
         7. New weights start with empty optimizer state, but for growth by momentum, which needs it where weights are not active.
         8. The subnet at the end of the task is kept, not the one with the best accuracy on training samples.
-        9. "unfired" takes up `fired` anew with each task, as there; "capacity" and `reserve` are ours.
+        9. "unfired" takes up `fired` anew with each task, as there; "capacity", `reserve` and density "rest" are ours.
+        10. With a pattern, what leaves is chosen in the layer as a whole, and what comes in each row, as in Lasby et al., "Dynamic
+            sparse training with structured sparsity", 2024, without its removal of whole rows.
     """
 
     def __init__(
         self,
         setup: Setup,
         *,
-        density: float = 0.1,
+        density: float | Literal["rest"] = 0.1,
         init: Literal["erk", "uniform"] = "erk",
         growth: str = "gradient",
         drop: str = "magnitude",
@@ -95,6 +101,7 @@ class DST(Subnets):
         period: int = 100,
         share: bool = True,
         reserve: bool = False,
+        pattern: str = "free",
         infer: str = "none",
     ) -> None:
         if growth not in (*GROWTHS, *FURTHER):
@@ -105,12 +112,19 @@ class DST(Subnets):
             raise bad_option("rate", "rates with 0 <= rate_min <= rate <= 1", (rate_min, rate), "Give rate=0.5,rate_min=0.005.")
         if not isinstance(period, int) or period < 1:
             raise bad_option("period", "a positive number of updates", period, "Give period=100.")
+        if pattern == "2:4" and density != 0.5:
+            raise bad_option("density", "0.5 with pattern='2:4', two of every four", density, "Give density=0.5.")
         super().__init__(setup, "dst", infer)
         self.options = {"density": density, "init": init, "growth": growth, "drop": drop, "rate": rate, "rate_min": rate_min}
         self.options |= {"period": period, "share": share, "reserve": reserve, "infer": infer}
+        self.options |= {} if pattern == "free" else {"pattern": pattern}
         self.growth, self.drop, self.rate, self.rate_min, self.period = growth, drop, rate, rate_min, period
         self.share, self.reserve = share, reserve
-        self.count = dict(zip(self.layers, counts(init, [tuple(self.store[n].shape) for n in self.layers], density), strict=True))
+        shapes = {n: tuple(w.shape) for n, w in self.store.items()}
+        self.patterns = {n: pattern_of(pattern, s) for n, s in shapes.items()}
+        init = "uniform" if pattern == "2:4" else init  # half of every layer
+        self.count = dict(zip(shapes, counts(init, list(shapes.values()), 1.0 if density == "rest" else density), strict=True))
+        self.count = {n: whole_rows(self.patterns[n], s, self.count[n]) for n, s in shapes.items()}
         self.fired = {n: torch.zeros_like(m) for n, m in self.masks.items()}
         groups = self.optimizer.param_groups
         if growth == "momentum" and not any("betas" in g or g.get("momentum") for g in groups):
@@ -118,32 +132,40 @@ class DST(Subnets):
 
     def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Random weights, k_l in each layer: of all of them, of the free ones, or of the free ones as far as is reserved."""
-        self._refuse_if_full(free)
         left = max(1, self.expected - self.tasks)
+        if self.options["density"] == "rest":
+            rest = {n: max(1, int(f.sum()) // left) for n, f in free.items()}
+            self.count = {n: whole_rows(self.patterns[n], free[n].shape, k) for n, k in rest.items()}
+        self._refuse_if_full(free)
         found = {}
-        for n in self.layers:
+        for n, pattern in self.patterns.items():
+            all_of_it, count = torch.ones_like(free[n]), self.count[n]
+            need = pattern.lacking(torch.zeros_like(free[n]), count)
             if not self.share:
-                found[n] = draw_mask(free[n], self.count[n], self.generator)
+                found[n] = pattern.draw(free[n], need, self.generator)
             elif not self.reserve:
-                found[n] = draw_mask(torch.ones_like(free[n]), self.count[n], self.generator)
+                found[n] = pattern.draw(all_of_it, need, self.generator)
             else:
-                room = min(self.count[n], max(1, int(free[n].sum()) // left))
-                own = draw_mask(free[n], room, self.generator)
-                found[n] = own | draw_mask(~free[n], self.count[n] - int(own.sum()), self.generator)
+                own = pattern.draw(free[n], need.minimum((pattern.held(free[n]) // left).clamp(min=1)), self.generator)
+                found[n] = own | pattern.draw(~free[n], pattern.lacking(own, count), self.generator)
         self.fired = {n: m.clone() for n, m in found.items()}
         return found
 
     def _refuse_if_full(self, free: Mapping[str, Tensor]) -> None:
         room = {n: int(free[n].sum()) for n in self.layers}
-        short = [n for n in self.layers if room[n] < (1 if self.share else self.count[n])]
+        least = {n: 1 if self.share else self.count[n] for n in self.layers}
+        short = [n for n in self.layers if room[n] < least[n] or (not self.share and self._some_row_is_full(n, free[n]))]
         if short and (not self.share or len(short) == len(self.layers)):
             fits = min(room[n] / self.count[n] for n in self.layers)
-            density = float(self.options["density"])
+            density = sum(self.count.values()) / sum(w.numel() for w in self.store.values())
             remedy = f"A density of {density * fits:.2g} would fit" if fits > 0 else "Nothing fits any more"
             raise OptionError(
                 f"task {self.tasks} must find enough free weights; {len(short)} layers have too few ({listed(short)}). {remedy}: "
                 "give a smaller density from the start, share=true, or a larger model."
             )
+
+    def _some_row_is_full(self, name: str, free: Tensor) -> bool:
+        return bool((self.patterns[name].lacking(free, self.count[name]) > 0).any())
 
     def stepped(self) -> dict[str, Tensor]:
         """Exchange weights where it is time."""
@@ -160,12 +182,9 @@ class DST(Subnets):
         mask, how = self.masks[name], self._how(name)
         leaving = dropped(weight, mask, min(count, int(mask.sum())), self.drop, weight.grad)
         kept = mask & ~leaving
-        candidates = ~kept if self.share else ~kept & ~self.used[name]
-        signal = self._signal(name, weight, how)
-        new = grown(candidates, int(leaving.sum()), how, self.generator, fired=self.fired[name], signal=signal)
-        missing = int(leaving.sum()) - int(new.sum())
-        if missing:  # too few candidates: the most important of those that were to leave stay
-            new |= draw_mask(leaving & ~new, missing, self.generator)
+        new = torch.zeros_like(mask)
+        for part, growth in self._parts(name, how):
+            new |= self._grow(name, weight, part & ~kept, leaving & part, growth)
         fresh = new & ~mask
         weight.mul_(kept | new)
         weight.masked_fill_(fresh, 0.0)
@@ -176,6 +195,21 @@ class DST(Subnets):
                     value.masked_fill_(fresh, 0.0)
         self.masks[name] = kept | new
         self.fired[name] = self.fired[name] | new
+
+    def _parts(self, name: str, how: str) -> list[tuple[Tensor, str]]:
+        """Where weights may come, and how they are chosen there; where a part is reserved, each part replaces its own."""
+        used = self.used[name]
+        if self.reserve:
+            return [(~used, how), (used, "unfired" if how == "unfired" else "random")]
+        return [(torch.ones_like(used) if self.share else ~used, how)]
+
+    def _grow(self, name: str, weight: Tensor, candidates: Tensor, leaving: Tensor, how: str) -> Tensor:
+        """As many as leave, in each row of a pattern; of too few candidates all, and then some of those that were to leave stay."""
+        pattern = self.patterns[name]
+        need = pattern.held(leaving)
+        new = pattern.grow(candidates, need, how, self.generator, self.fired[name], self._signal(name, weight, how))
+        missing = need - pattern.held(new)
+        return new | pattern.draw(leaving & ~new, missing, self.generator) if missing.any() else new
 
     def _how(self, name: str) -> str:
         if self.growth == "adaptive":
@@ -203,6 +237,8 @@ class DST(Subnets):
         """Put back what `state_dict` returned."""
         super().load_state_dict(state)
         self.fired = unpack(state["fired"], self.store)
+        if self.options["density"] == "rest":
+            self.count = {n: int(m.sum()) for n, m in self.masks.items()}
 
     def describe(self) -> Mapping[str, Any]:
         """Name and options, for the resolved spec."""
