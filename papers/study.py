@@ -76,6 +76,7 @@ class Study:
         quantities: key -> value by seed, from the finished runs.
         figure: the figure of the finished runs.
         grid: how the options were chosen, where they were.
+        pictured: name of the figure's file.
         chosen: what was taken from the grid: (values that were held fixed, the best options among those).
     """
 
@@ -86,6 +87,7 @@ class Study:
     quantities: Callable[[Runs], Mapping[str, BySeed]]
     figure: Callable[[Runs], Figure]
     grid: Grid | None = None
+    pictured: str = "task1"
     chosen: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...] = ()
 
     @property
@@ -99,7 +101,7 @@ class Study:
 
     def picture(self, scale: str) -> Path:
         """The figure of a scale."""
-        return self.folder / f"task1{_suffix(scale)}.png"
+        return self.folder / f"{self.pictured}{_suffix(scale)}.png"
 
 
 def names() -> list[str]:
