@@ -150,6 +150,7 @@ def run(
                 head_rows=records.head_rows(),
                 head_classes=records.head_classes(),
                 representation=evaluator.represented(),
+                **_capacity(learner),
             )
             if directory is not None:
                 directory.save(result, evaluator.chosen(), report)
@@ -199,6 +200,14 @@ def built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, S
     learner = strategies.build(o["strategy"], setup)
     refuse_hidden(stream, learner)
     return stream, network, learner, plan(o["evaluate"]), _representation_plan(o["representation"], learner)
+
+
+def _capacity(strategy: Strategy) -> dict[str, Any]:
+    """The tables of a strategy that says which task owns which weights; none of another."""
+    tables: Callable[[], object] | None = getattr(strategy, "capacity", None)
+    found = tables() if callable(tables) else None
+    known = found if isinstance(found, Mapping) else {}
+    return {name: known[name] for name in ("capacity", "overlap") if len(known.get(name, ()))}
 
 
 def _representation_plan(written: str | None, strategy: Strategy) -> Plan | None:

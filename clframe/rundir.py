@@ -7,6 +7,8 @@ subset.parquet    which test samples the curve was measured on
 records.parquet   the record table; terms.parquet: loss terms of every update; classes.parquet: per-class counts
 heads.parquet     the record table of the heads measured beside the answer; head_classes.parquet: their per-class counts
 representation.parquet  measures of the features, where they were asked for
+capacity.parquet  what each task owns, shares and leaves free in each layer, of methods that give every task a subnet;
+                  overlap.parquet: how the subnets of two tasks overlap
 budget.json       what the run used
 metrics.json      every headline metric; written last, so its presence says that the run is finished
 report.html       the report of this run alone
@@ -34,7 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = ("records", "terms", "classes")
-FURTHER = {"heads": "head_rows", "head_classes": "head_classes", "representation": "representation"}
+FURTHER = {
+    "heads": "head_rows",
+    "head_classes": "head_classes",
+    "representation": "representation",
+    "capacity": "capacity",
+    "overlap": "overlap",
+}
 """Tables that a run may lack, and what a `Result` calls them."""
 
 

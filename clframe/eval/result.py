@@ -42,6 +42,11 @@ class Result:
         head_rows, head_classes: the same tables of the heads measured beside the answer, with a column head; None without any.
         representation: measures of the features, where they were asked for: n, evaluated (-1: all experiences begun,
             together), name ("rankme_eigen", "rankme_singular", "alpha_req"), value (NaN where it is not defined).
+        capacity: of a finished run whose method gives every task a subnet of one network, else None: task (in the order in which
+            they finished), layer, size, own (weights newly taken), shared (weights of earlier tasks, used as they are), used
+            (owned by this task or an earlier one), free.
+        overlap: of the same runs: task, other (a later one), layer ("all": all of them together), both, either, jaccard
+            (both / either; NaN where neither has a weight).
 
     Example:
         >>> import clframe
@@ -66,6 +71,8 @@ class Result:
     head_rows: pd.DataFrame | None = field(default=None, repr=False)
     head_classes: pd.DataFrame | None = field(default=None, repr=False)
     representation: pd.DataFrame = field(default_factory=lambda: frame([]), repr=False)
+    capacity: pd.DataFrame | None = field(default=None, repr=False)
+    overlap: pd.DataFrame | None = field(default=None, repr=False)
 
     @cached_property
     def curves(self) -> Curves:
@@ -108,6 +115,22 @@ class Result:
         from clframe.eval.report import plots
 
         return plots.curves_figure(self)
+
+    def capacity_figure(self) -> Figure:
+        """Which task owns how much of each layer, and what is free.
+
+        Raises:
+            OptionError: the run has no capacity table.
+
+        Example:
+            >>> import clframe
+            >>> result = clframe.run("task-split-digits", "packnet", evaluate="boundaries")
+            >>> [ax.get_xlabel() for ax in result.capacity_figure().axes]
+            ["share of the layer's weights, %"]
+        """
+        from clframe.eval.report import capacity_figures
+
+        return capacity_figures.owners_figure(self)
 
     def report(self, path: str | Path) -> Path:
         """Write one HTML file that opens offline."""

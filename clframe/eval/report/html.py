@@ -15,8 +15,9 @@ import numpy as np
 from clframe.errors import bad_option
 from clframe.eval.access import refuse_mixed
 from clframe.eval.metrics import METRICS
-from clframe.eval.report import budgets, plots, style, tables, words
+from clframe.eval.report import budgets, capacity, plots, style, tables, words
 from clframe.eval.report import format as fmt
+from clframe.eval.report.capacity_figures import overlap_figure, owners_figure, tasks_figure
 from clframe.eval.report.classes import class_table
 from clframe.eval.report.further import DRAWN, head_figures, representation_figure, with_heads
 from clframe.eval.report.series import Track, centre, track
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ZOOMS = 9
 """Boundaries that are shown at once; the others are folded away."""
+LAYERS = 3
+"""Up to this many layers are drawn task by task at once; more are folded away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def render(results: Results) -> str:
     refuse_mixed(results)
     most = min(plots.LINES, max(r.curves.accuracy.shape[1] for r in results))
     dark: dict[str, str] = {}
-    for count in range(1, most + 1):
+    for count in sorted({*range(1, most + 1), *capacity.task_counts(results)}):
         dark |= style.dark_colours(count)
     order = with_heads(results.strategies, results)
     sections = [section(results.of(scenario=s), f"s{i}", order, dark) for i, s in enumerate(results.scenarios)]
@@ -145,6 +148,7 @@ def section(results: Results, key: str, order: list[str], dark: dict[str, str]) 
         "all_metrics": _all_metrics(results),
         "heads": _heads(results, key, chance, order, dark),
         "representation": list(_representation(results, key, order, dark)),
+        "capacity": list(_capacity(results, key, dark)),
         "classes": class_table(results),
         "spec": settings([dict(r.spec) for r in results], [r.strategy for r in results]),
     }
@@ -215,6 +219,35 @@ def _representation(results: Results, key: str, order: list[str], dark: dict[str
         fig = representation_figure(results, measure, order)
         if fig is not None:
             yield _picture(fig, f"{key}r{measure}", f"{name} over updates", name, dark)
+
+
+def _capacity(results: Results, key: str, dark: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """For each strategy that gives every task a subnet: the answer, pictures, tables; of one run, and which."""
+    for i, strategy in enumerate(results.strategies):
+        runs = results.of(strategy)
+        found = capacity.of_strategy(runs)
+        if found is None:
+            continue
+        c, seed = found
+        figures = [(owners_figure(c), "Who owns which layer at the end")]
+        figures += [(tasks_figure(c), "All layers, task by task")] if len(c.layers) > 2 else []
+        figures += [(overlap_figure(c), "Overlap of two subnets")] if len(c.tasks) > 1 else []
+        layers = [(tasks_figure(c, n, height=170), f"{layer}, task by task") for n, layer in enumerate(c.layers) if n]
+        drawn = [
+            _picture(fig, f"{key}p{i}-{n}", f"{caption}, {strategy}", caption, dark)
+            for n, (fig, caption) in enumerate([*figures, *layers])
+        ]
+        few = len(figures) + (len(layers) if len(layers) <= LAYERS else 0)
+        yield {
+            "strategy": strategy,
+            "answer": capacity.answer(c),
+            "seed": seed if len(runs) > 1 else None,
+            "range": capacity.owned_range(runs),
+            "pictures": drawn[:few],
+            "layers": drawn[few:],
+            "tasks": c.tasks,
+            "lines": capacity.lines(c),
+        }
 
 
 def glossary() -> list[tuple[str, str, str]]:

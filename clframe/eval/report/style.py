@@ -15,12 +15,13 @@ WIDTH = 400
 """Natural width of a small figure in CSS pixels: a phone shows it nearly unscaled."""
 
 INK, SOFT, GRID, CELL = "#1f2328", "#6b7280", "#d9dce1", "#2563a8"
+_LIGHT, _TURNING, _DARK = "#ffffff", "#fefefe", "#14181d"
 _STRATEGY = ("#0072b2", "#d55e00", "#00835f", "#b8578f", "#a87000", "#3a86a8", "#5b5b5b")
 _STRATEGY_DARK = ("#56a8e0", "#ff8c42", "#2fc79a", "#e39ac4", "#e6b045", "#86cfe8", "#b8b8b8")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 _FONT_SIZE = 10.0
 
-_fixed = {INK: "#e6e8eb", SOFT: "#9aa3af", GRID: "#3a3f47", CELL: "#5a9be0"}
+_fixed = {INK: "#e6e8eb", SOFT: "#9aa3af", GRID: "#3a3f47", CELL: "#5a9be0", _TURNING: _DARK}
 _fixed.update(zip(_STRATEGY, _STRATEGY_DARK, strict=True))
 
 Dash = str | tuple[int, tuple[float, ...]]
@@ -40,6 +41,12 @@ def strategy_style(position: int) -> tuple[str, Dash]:
 def experience_colours(count: int) -> list[str]:
     """Colours of the experiences in stream order: dark to light, so that neighbours in time are neighbours in colour."""
     return [light for light, _ in _experience_pairs(count)]
+
+
+def on_experience(position: int, count: int) -> str:
+    """Colour of text on the colour of an experience, legible in light and in dark mode."""
+    place = position / max(count - 1, 1)
+    return _LIGHT if place < 0.27 else _TURNING if place < 0.7 else _DARK
 
 
 def dark_colours(experiences: int) -> dict[str, str]:
