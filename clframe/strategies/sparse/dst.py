@@ -186,13 +186,12 @@ class DST(Subnets):
         for part, growth in self._parts(name, how):
             new |= self._grow(name, weight, part & ~kept, leaving & part, growth)
         fresh = new & ~mask
-        weight.mul_(kept | new)
-        weight.masked_fill_(fresh, 0.0)
-        weight.copy_(torch.where(fresh & self.used[name], self.store[name], weight))
+        weight.mul_(((kept | new) & mask).to(weight.dtype))
+        weight.add_(self.store[name] * (fresh & self.used[name]).to(weight.dtype))
         if how != "momentum":
             for value in self.optimizer.state.get(weight, {}).values():
                 if isinstance(value, torch.Tensor) and value.shape == weight.shape:
-                    value.masked_fill_(fresh, 0.0)
+                    value.mul_((~fresh).to(value.dtype))
         self.masks[name] = kept | new
         self.fired[name] = self.fired[name] | new
 

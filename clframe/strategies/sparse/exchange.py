@@ -114,14 +114,34 @@ def grown(
 
 
 def _lowest(score: Tensor, among: Tensor, count: int) -> Tensor:
-    """Exactly `count` of `among` with the lowest scores, the first of equals; all where there are fewer."""
-    found = torch.zeros_like(among)
-    positions = among.flatten().nonzero().flatten()
-    count = min(count, len(positions))
-    if count > 0:
-        order = score.flatten()[positions].sort(stable=True).indices[:count]
-        found.view(-1)[positions[order]] = True
-    return found
+    """Exactly `count` of `among` with the lowest scores, the first of equals; all where there are fewer. NaN is the highest."""
+    allowed, values = among.flatten(), score.flatten()
+    size = int(allowed.sum())
+    if count >= size:
+        return among.clone()
+    if count <= 0:
+        return torch.zeros_like(among)
+    if 4 * size >= len(allowed):
+        filled = values.where(allowed, math.inf)
+        if (limit := _nth(filled, count)).isfinite():
+            return _up_to(limit, filled, count).view(among.shape)
+    positions = allowed.nonzero().flatten()
+    near = values[positions]
+    limit = _nth(near, count)
+    chosen = positions[_up_to(limit, near, count)] if limit.isfinite() else positions[near.sort(stable=True).indices[:count]]
+    return torch.zeros_like(allowed).index_fill_(0, chosen, True).view(among.shape)
+
+
+def _nth(values: Tensor, count: int) -> Tensor:
+    """The count-th lowest; sorting all of a large layer would take five times as long."""
+    return values.topk(count, largest=False, sorted=False).values.max()
+
+
+def _up_to(limit: Tensor, values: Tensor, count: int) -> Tensor:
+    """Those below the limit, and as many equal to it, the first ones, as the count asks for."""
+    below, equal = values < limit, values == limit
+    need = count - int(below.sum())
+    return below | (equal & (equal.cumsum(0) <= need) if int(equal.sum()) > need else equal)
 
 
 def _some(among: Tensor, count: int, generator: torch.Generator) -> Tensor:
