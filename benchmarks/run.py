@@ -29,6 +29,7 @@ from benchmarks import (
     bench_methods,
     bench_parts,
     bench_scenarios,
+    bench_sparse,
     bench_training,
 )
 from benchmarks.measure import Row, seconds
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Any] = {
     "import": bench_import,
     "scenarios": bench_scenarios,
     "checkpoint": bench_checkpoint,
+    "sparse": bench_sparse,
     "executors": bench_executors,
 }
 BY_NAME = ("executors",)

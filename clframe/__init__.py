@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clframe.comparison import compare
     from clframe.eval.result import Result, Results
     from clframe.experiment import run
+    from clframe.exporting import export
     from clframe.rundir import load
 
 __version__ = "0.1.0"
@@ -23,13 +24,14 @@ __version__ = "0.1.0"
 _WHERE = {
     "run": "clframe.experiment",
     "compare": "clframe.comparison",
+    "export": "clframe.exporting",
     "load": "clframe.rundir",
     "Result": "clframe.eval.result",
     "Results": "clframe.eval.result",
 }
 _ROOMS = ("data", "scenarios", "selection", "strategies")
 
-__all__ = ["Result", "Results", "compare", "data", "load", "run", "scenarios", "selection", "strategies"]
+__all__ = ["Result", "Results", "compare", "data", "export", "load", "run", "scenarios", "selection", "strategies"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run strategies along a scenario, over seeds, and report",
     "resume": "continue stopped runs exactly where they stopped",
     "report": "compare any runs: tables, curves, one HTML file",
+    "export": "write the model of one task, to be used without clframe, and measure it",
     "show": "print and draw a scenario",
     "protocol": "tune and evaluate as separate phases on separate data: a study as one YAML file",
     "list": "the names there are: strategies, scenarios, data sets, models, metrics",

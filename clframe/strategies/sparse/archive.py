@@ -9,7 +9,7 @@ import torch
 
 from clframe.errors import bad_option
 from clframe.strategies.part import bytes_of
-from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.bits import number, pack, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ class Archive:
         """All that the backbone computes with for a task: D M_t, and what is private to it. The last one asked for is kept."""
         if self._last is None or self._last[0] != task:
             masks = self.masks(task)
-            self._last = task, {**{n: store[n] * masks[n] for n in self._like}, **self.private(task)}
+            self._last = task, {**{n: store[n] * number(masks[n], store[n]) for n in self._like}, **self.private(task)}
         return self._last[1]
 
     def used(self) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from clframe.errors import OptionError, bad_option, unknown_name
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import counts, listed
-from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.bits import number, pack, unpack
 from clframe.strategies.sparse.exchange import DROPS, GROWTHS, dropped, rate
 from clframe.strategies.sparse.pattern import pattern_of, whole_rows
 from clframe.strategies.sparse.subnets import Subnets
@@ -186,12 +186,12 @@ class DST(Subnets):
         for part, growth in self._parts(name, how):
             new |= self._grow(name, weight, part & ~kept, leaving & part, growth)
         fresh = new & ~mask
-        weight.mul_(((kept | new) & mask).to(weight.dtype))
-        weight.add_(self.store[name] * (fresh & self.used[name]).to(weight.dtype))
+        weight.mul_(number((kept | new) & mask, weight))
+        weight.add_(self.store[name] * number(fresh & self.used[name], weight))
         if how != "momentum":
             for value in self.optimizer.state.get(weight, {}).values():
                 if isinstance(value, torch.Tensor) and value.shape == weight.shape:
-                    value.mul_((~fresh).to(value.dtype))
+                    value.mul_(number(~fresh, value))
         self.masks[name] = kept | new
         self.fired[name] = self.fired[name] | new
 
@@ -221,7 +221,7 @@ class DST(Subnets):
     def _signal(self, name: str, weight: Tensor, how: str) -> Tensor | None:
         if how == "gradient":
             assert weight.grad is not None
-            return weight.grad.masked_fill(self.used[name], 0.0)
+            return weight.grad * number(~self.used[name], weight)
         if how != "momentum":
             return None
         state = self.optimizer.state[weight]

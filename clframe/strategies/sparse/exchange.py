@@ -121,19 +121,25 @@ def _lowest(score: Tensor, among: Tensor, count: int) -> Tensor:
         return among.clone()
     if count <= 0:
         return torch.zeros_like(among)
-    if 4 * size >= len(allowed):
-        filled = values.where(allowed, math.inf)
-        if (limit := _nth(filled, count)).isfinite():
-            return _up_to(limit, filled, count).view(among.shape)
-    positions = allowed.nonzero().flatten()
+    positions = _near(values, allowed, size, count).nonzero().flatten()
     near = values[positions]
     limit = _nth(near, count)
     chosen = positions[_up_to(limit, near, count)] if limit.isfinite() else positions[near.sort(stable=True).indices[:count]]
     return torch.zeros_like(allowed).index_fill_(0, chosen, True).view(among.shape)
 
 
+def _near(values: Tensor, allowed: Tensor, size: int, count: int) -> Tensor:
+    """Fewer of those allowed that still hold the `count` lowest: all below a bound that every 16th of them suggests."""
+    sample = values[::16][allowed[::16]]
+    rank = int(1.2 * count / size * len(sample)) + 50
+    if rank >= len(sample):
+        return allowed
+    near = allowed & (values <= _nth(sample, rank))
+    return near if int(near.sum()) >= count else allowed
+
+
 def _nth(values: Tensor, count: int) -> Tensor:
-    """The count-th lowest; sorting all of a large layer would take five times as long."""
+    """The count-th lowest."""
     return values.topk(count, largest=False, sorted=False).values.max()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from clframe.models.norms import WEIGHTED
+from clframe.strategies.sparse.bits import number
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Held:
             return
         self._parameters.append(parameter)
         self._values.append(parameter.detach().clone() if value is None else value)
-        self._fixed.append((~mobile).expand_as(parameter).to(parameter.device, parameter.dtype).contiguous())
+        self._fixed.append(number((~mobile).to(parameter.device), parameter).expand_as(parameter).contiguous())
 
     @torch.no_grad()
     def put_back(self) -> None:

@@ -16,7 +16,7 @@ from clframe.strategies.build import Setup
 from clframe.strategies.loss import classification_loss
 from clframe.strategies.part import bytes_of
 from clframe.strategies.sparse.archive import Archive
-from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.bits import number, pack, unpack
 from clframe.strategies.sparse.capacity import Tables, tables
 from clframe.strategies.sparse.inference import check_inference, surest
 from clframe.strategies.sparse.isolation import Held, maskable, private, put
@@ -159,7 +159,7 @@ class Subnets:
             put(self.model.backbone, self._first)
         with torch.no_grad():
             for n, w in self._weights.items():
-                w.copy_(self.store[n] * self.masks[n])
+                w.copy_(self.store[n] * number(self.masks[n], w))
         self._settle()
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
@@ -254,7 +254,7 @@ class Subnets:
         """Which of the masked weights may move."""
         for n, w in self._weights.items():
             shared = self.masks[n] & self.used[n]
-            held.add(w, self.masks[n] & ~self.used[n], self.store[n] * shared)
+            held.add(w, self.masks[n] & ~self.used[n], self.store[n] * number(shared, w))
 
     def capacity(self) -> Tables:
         """What finished tasks own, share and leave free, and how their subnets overlap (see `capacity.tables`)."""

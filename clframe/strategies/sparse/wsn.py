@@ -10,6 +10,7 @@ import torch
 
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import counts
+from clframe.strategies.sparse.bits import number
 from clframe.strategies.sparse.isolation import Held
 from clframe.strategies.sparse.subnets import Subnets
 
@@ -73,7 +74,7 @@ class WSN(Subnets):
         for n, w in self._weights.items():
             assert w.grad is not None
             self.scores[n].grad = None if known else w.grad * self.store[n] * self.scores[n].detach().sign()
-            w.grad.mul_(self._mobile(n))
+            w.grad.mul_(number(self._mobile(n), w))
 
     def stepped(self) -> dict[str, Tensor]:
         """Store what was trained, and choose by the new scores."""
@@ -81,7 +82,7 @@ class WSN(Subnets):
             self._show()
             return {}
         for n, w in self._weights.items():
-            torch.where(self._mobile(n), w, self.store[n], out=self.store[n])
+            self.store[n].lerp_(w, number(self._mobile(n), w))
         before, self.masks = self.masks, self.choose({})
         self._show()
         if self._steps % max(1, self.updates // self._epochs):
@@ -97,7 +98,7 @@ class WSN(Subnets):
 
     def _show(self) -> None:
         for n, w in self._weights.items():
-            torch.mul(self.store[n], self.masks[n], out=w)
+            torch.mul(self.store[n], number(self.masks[n], w), out=w)
 
     def _drawn(self, like: Tensor) -> Tensor:
         """Scores of kaiming-uniform size, a = sqrt(5): within 1 / sqrt(fan-in)."""
