@@ -11,7 +11,7 @@ FAMILIES: dict[str, list[str]] = {
     "Distillation": ["lwf", "feature-distillation", "prd"],
     "Exemplar-free and streaming": ["ncm", "slda", "ranpac", "fecam", "fetril"],
     "Architecture": ["hat", "progressive"],
-    "Sparse": ["dst", "packnet", "rigl", "set"],
+    "Sparse": ["dst", "packnet", "wsn", "spacenet", "rigl", "set"],
     "Across methods": ["ema", "nmc-head", "nap"],
 }
 

@@ -58,6 +58,8 @@ METHODS: dict[str, str] = {
     "progressive": "progressive",
     "dst": "dst(period=20)",
     "packnet": "packnet",
+    "wsn": "wsn",
+    "spacenet": "spacenet(period=20)",
     "rigl": "rigl(density=0.2, period=20)",
     "set": "set(density=0.2, period=20)",
     "er+rigl": f"er(size={MEMORY})+rigl(density=0.2, period=20)",
@@ -68,7 +70,7 @@ METHODS: dict[str, str] = {
 }
 """Name in the table -> strategy."""
 
-NEEDS_TASKS = frozenset({"hat", "dst", "packnet"})
+NEEDS_TASKS = frozenset({"hat", "dst", "packnet", "wsn", "spacenet"})
 NEEDS_CLASSES_APART = frozenset({"progressive", "fetril", "bic", "icarl", "prd"})
 """Methods of disjoint classes: where every experience holds all of them there is nothing old, or nothing new."""
 OWN_MODEL = {"er+nap": "mlp(norm=layer)"}

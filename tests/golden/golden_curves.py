@@ -50,6 +50,8 @@ METHODS = {
     "fetril": "fetril",
     "hat": "hat",
     "dst": "dst(period=5)",
+    "wsn": "wsn",
+    "spacenet": "spacenet(period=5)",
     "packnet": "packnet",
     "rigl": "rigl(density=0.2, period=5)",
     "set": "set(density=0.2, period=5)",
@@ -58,7 +60,7 @@ METHODS = {
     "er+nmc-head": "er(size=100)+nmc-head(answer=true)",
     "er+nap": "er(size=100)+nap",
 }
-SCENARIOS = dict.fromkeys(("hat", "dst", "packnet"), "task-split-digits")
+SCENARIOS = dict.fromkeys(("hat", "dst", "packnet", "wsn", "spacenet"), "task-split-digits")
 MODELS = {"er+nap": "mlp(hidden=[64],norm=layer)"}
 EVERY = 12
 

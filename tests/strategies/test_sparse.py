@@ -191,6 +191,17 @@ def test_t11_what_a_task_answers_never_changes_by_a_bit(words: str, optimizer: s
 
 
 @pytest.mark.parametrize("words", METHODS)
+def test_t11_mixed_precision_moves_nothing_that_is_owned(words: str) -> None:
+    strategy, stream = made(words, "adamw", conv_with_norm())
+    told: dict[int, torch.Tensor] = {}
+    for task in range(3):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            learn(strategy, stream, range(task, task + 1))
+        told[task] = answers(strategy, stream, task)
+        assert all(torch.equal(answers(strategy, stream, earlier), logits) for earlier, logits in told.items())
+
+
+@pytest.mark.parametrize("words", METHODS)
 def test_t12_the_live_network_is_the_stored_subnet(words: str) -> None:
     strategy, stream = made(words, "momentum", conv_with_norm())
     for task in range(3):

@@ -12,6 +12,7 @@ from clframe.errors import OptionError
 from clframe.scenarios.catalog import build as build_stream
 from clframe.strategies import Setup, build
 from clframe.strategies.loss import classification_loss
+from clframe.strategies.sparse.wsn import _limit
 
 
 def made(words: str, backbone: str = "mlp(hidden=(40, 30))", lr: float = 0.1, options: str = "") -> tuple[Any, Any]:
@@ -59,6 +60,14 @@ def test_a_task_computes_with_the_weights_of_the_largest_scores() -> None:
         score = strategy.scores[n].detach().abs()
         assert int(mask.sum()) == strategy.count[n] == round(0.25 * mask.numel())
         assert score[mask].min() > score[~mask].max()
+
+
+@pytest.mark.parametrize("last", [None, 0.0, 0.29, 0.3, 0.5, 2.0, float("nan")])
+def test_where_the_limit_is_looked_for_first_does_not_matter(last: float | None) -> None:
+    scores = torch.rand(1000, generator=torch.Generator().manual_seed(0)).square()
+    hint = None if last is None else torch.tensor(last)
+    for count in (1, 7, 300, 500, 999, 1000):
+        assert _limit(scores, count, hint) == scores.sort(descending=True).values[count - 1]
 
 
 @pytest.mark.parametrize("backbone", ["mlp(hidden=(40, 30))", "cnn(widths=(20, 30))"])

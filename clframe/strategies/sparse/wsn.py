@@ -62,11 +62,17 @@ class WSN(Subnets):
         self.density = density
         self.count = dict(zip(self.layers, counts("uniform", [tuple(w.shape) for w in self.store.values()], density), strict=True))
         self.scores = {n: self._drawn(w) for n, w in self._weights.items()}
+        self._limit: dict[str, Tensor] = {}
         self.optimizer.add_param_group({"params": list(self.scores.values()), "weight_decay": 0.0})
 
     def choose(self, free: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights with the largest scores."""
-        return {n: _largest(s.detach().abs(), self.count[n]) for n, s in self.scores.items()}
+        found = {}
+        for n, score in self.scores.items():
+            size = score.detach().abs()
+            self._limit[n] = _limit(size.flatten(), self.count[n], self._limit.get(n))
+            found[n] = size >= self._limit[n]
+        return found
 
     def stepping(self) -> None:
         """The gradients of scores and weights, from those of the weights that are computed with."""
@@ -127,6 +133,12 @@ class WSN(Subnets):
         return {"strategy": "WSN", "options": {"density": self.density, "infer": self.infer}}
 
 
-def _largest(score: Tensor, count: int) -> Tensor:
-    flat = score.flatten()
-    return score >= flat.kthvalue(flat.numel() - count + 1).values
+def _limit(scores: Tensor, count: int, last: Tensor | None, width: float = 0.02) -> Tensor:
+    """The count-th largest score, looked for near the last one first: an update moves it a little, and a search of all is slow."""
+    if last is not None:
+        above, below = scores >= last * (1 + width), scores >= last * (1 - width)
+        rank = count - int(above.sum())
+        near = scores[below ^ above]
+        if 0 < rank <= len(near):
+            return near.kthvalue(len(near) - rank + 1).values
+    return scores.kthvalue(len(scores) - count + 1).values
