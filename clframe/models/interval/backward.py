@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn import grad
 
 from clframe.models.interval.box import Box, ends
 from clframe.models.interval.forward import ADD, RELU, Walk, bilinear, exact
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 POOLED = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
 """Layers that are linear in their inputs, with no weights."""
+BACK: dict[Any, Any] = {F.conv1d: grad.conv1d_input, F.conv2d: grad.conv2d_input, F.conv3d: grad.conv3d_input}
 LINEAR_CALLS = ("flatten", "mean", "contiguous")
 
 
@@ -64,8 +67,8 @@ def least(walk: Walk, rows: Tensor, layers: int | None = None) -> Tensor:
             if node not in waiting:
                 continue
             a = waiting.pop(node)
+            step = None if layers is not None and passed >= layers else _through(walk, node, a)
             passed += int(_has_weights(walk, node))
-            step = None if layers is not None and passed > layers else _through(walk, node, a)
             if step is None:
                 total = total + _by_box(a, walk.values[node])
                 continue
@@ -145,12 +148,10 @@ def _product(op: Bilinear, value: Any, weight: Box, bias: Box | None, before: fx
         low, high = (e.view(1, 1, -1, *[1] * (a.dim() - 3)) for e in ends(bias))
         constant = (positive * low + negative * high).flatten(2).sum(2)
     if weight.is_point:
-        return [(before, _transposed(lambda g: op(g, weight.lower), value, a), constant)]
+        return [(before, _back(op, weight.lower, value, a), constant)]
     if not bool((value.lower >= 0).all()):
         return None
-    below = _transposed(lambda g: op(g, weight.lower), value, positive)
-    above = _transposed(lambda g: op(g, weight.upper), value, negative)
-    return [(before, below + above, constant)]
+    return [(before, _back(op, weight.lower, value, positive) + _back(op, weight.upper, value, negative), constant)]
 
 
 def _relu(walk: Walk, before: fx.Node, a: Tensor, bend: float) -> Step | None:
@@ -171,8 +172,23 @@ def _relu(walk: Walk, before: fx.Node, a: Tensor, bend: float) -> Step | None:
 
 def _by_box(a: Tensor, value: Any) -> Tensor:
     """The least of A . h over the box of h."""
-    low, high = ends(value)
-    return (a.clamp(min=0) * low[:, None] + a.clamp(max=0) * high[:, None]).flatten(2).sum(2)
+    rows = a.flatten(2)
+    if not isinstance(value, Box):
+        return torch.bmm(rows, value.flatten(1)[:, :, None])[:, :, 0]
+    centre, radius = (v.flatten(1)[:, :, None] for v in (value.centre, value.radius))
+    return (torch.bmm(rows, centre) - torch.bmm(rows.abs(), radius))[:, :, 0]
+
+
+def _back(op: Bilinear, weight: Tensor, value: Box, a: Tensor) -> Tensor:
+    """A W: a product, or a convolution the other way round."""
+    if op is F.linear:
+        return a @ weight
+    assert isinstance(op, partial)
+    flat, options, shape = a.flatten(0, 1), dict(op.keywords), value.lower.shape[1:]
+    if isinstance(options["padding"], str):
+        return _transposed(lambda g: op(g, weight), value, a)
+    found: Tensor = BACK[op.func]((len(flat), *shape), weight, flat, **options)
+    return found.view(*a.shape[:2], *shape)
 
 
 def _transposed(op: Any, value: Tensor | Box, a: Tensor, at: Tensor | None = None) -> Tensor:

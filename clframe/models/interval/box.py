@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Box:
     """All tensors between two ends, element by element.
+
+    What is made from both ends is made once: they must not be changed in place.
 
     Attributes:
         lower, upper: the ends, of one shape, lower <= upper.
@@ -35,12 +38,12 @@ class Box:
         """The box [centre - radius, centre + radius]."""
         return cls(centre - radius, centre + radius)
 
-    @property
+    @cached_property
     def centre(self) -> Tensor:
         """The middle."""
         return (self.lower + self.upper) / 2
 
-    @property
+    @cached_property
     def radius(self) -> Tensor:
         """Half the width."""
         return (self.upper - self.lower) / 2
@@ -50,7 +53,14 @@ class Box:
         """From the lower end to the upper one."""
         return self.upper - self.lower
 
-    @property
+    @cached_property
+    def block(self) -> Tensor:
+        """[[lower+, lower-], [upper-, upper+]], the positive and negative parts of a weight (out, in, ...) side by side."""
+        low, high = self.lower, self.upper
+        rows = (low.clamp(min=0), low.clamp(max=0)), (high.clamp(max=0), high.clamp(min=0))
+        return torch.cat([torch.cat(row, 1) for row in rows], 0)
+
+    @cached_property
     def is_point(self) -> bool:
         """Whether both ends are the same."""
         return torch.equal(self.lower, self.upper)

@@ -12,8 +12,8 @@ from torch import nn
 
 from clframe.errors import bad_option, unknown_name
 from clframe.models.interval.backward import least
-from clframe.models.interval.box import Box
-from clframe.models.interval.forward import Walk, traced, walk
+from clframe.models.interval.box import Box, checked
+from clframe.models.interval.forward import Walk, propagate, traced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +53,10 @@ def certify(
         margin_j <= min over W in the boxes of f_y(x; W) - f_j(x; W);   certified: margin_j > slack for all j != y
 
     "logits" subtracts the bounds of both logits; "elided" bounds their difference over the last layer's weights; "linear" goes
-    backward through all layers (see `least`); "best" takes, for each sample and class, the largest of the last two. All are sound,
-    so a certified sample is classified correctly by every single network in the boxes. Computed in double precision, with 1e-9 of
-    the largest number met as slack for rounding: a thousand times what rounding does to sums of thousands of terms.
+    backward through all layers (see `least`); "best" does so for the samples that "elided" leaves open alone, and takes the larger
+    of both bounds for each class. All are sound, so a certified sample is classified correctly by every single network in the
+    boxes. Computed in double precision, with 1e-9 of the largest number met as slack for rounding: a thousand times what rounding
+    does to sums of thousands of terms.
 
     Args:
         net: the network, in evaluation mode: x -> logits (B, K).
@@ -87,19 +88,30 @@ def certify(
     if chunk < 1:
         raise bad_option("chunk", "a positive number of samples", chunk, "Give chunk=64.")
     graph = traced(copy.deepcopy(net).double())
-    double = {name: box.to(torch.float64) for name, box in boxes.items()}
+    double = {name: box.to(torch.float64) for name, box in checked(boxes, graph).items()}
     margins, slack = [], []
     for start in range(0, len(y), chunk):
         part = slice(start, start + chunk)
         inputs = Box(x.lower[part].double(), x.upper[part].double()) if isinstance(x, Box) else x[part].double()
         with torch.no_grad():
-            made = walk(graph, inputs, double)
-            margins.append(_margins(made, y[part], method))
-            slack.append(SLACK * (1 + _largest(made)).expand(len(y[part])))
+            made = propagate(graph, inputs, double)
+            around = SLACK * (1 + _largest(made))
+            margin = _margins(made, y[part], "elided" if method == "best" else method)
+            open_ = (_worst(margin, y[part]) <= around).nonzero().flatten()
+            if method == "best" and len(open_):
+                some = Box(inputs.lower[open_], inputs.upper[open_]) if isinstance(inputs, Box) else inputs[open_]
+                linear = _margins(propagate(graph, some, double), y[part][open_], "linear")
+                margin[open_] = margin[open_].maximum(linear)
+        margins.append(margin)
+        slack.append(around.expand(len(margin)))
     margin = torch.cat(margins)
-    others = margin.masked_fill(nn.functional.one_hot(y, margin.shape[1]).bool(), torch.inf)
-    worst = others.amin(1)
+    worst = _worst(margin, y)
     return Certificate(margin, worst, worst > torch.cat(slack), method)
+
+
+def _worst(margin: Tensor, y: Tensor) -> Tensor:
+    """The least margin over the other classes (B,)."""
+    return margin.scatter(1, y[:, None], torch.inf).amin(1)
 
 
 def _margins(made: Walk, y: Tensor, method: str) -> Tensor:
@@ -112,15 +124,16 @@ def _margins(made: Walk, y: Tensor, method: str) -> Tensor:
             int(y[(y < 0) | (y >= count)][0]),
             "Map the labels to its outputs.",
         )
-    one = nn.functional.one_hot(y, count).to(made.out.lower)
+    others = (y[:, None] + torch.arange(1, count, device=y.device)) % count  # all classes but the true one
     if method == "logits":
-        return (one * made.out.lower).sum(1, keepdim=True) * (1 - one) - made.out.upper * (1 - one)
-    rows = one[:, None, :] - torch.eye(count, dtype=one.dtype, device=one.device)
-    found = [least(made, rows, None if how == "linear" else 1) for how in ("elided", "linear") if method in (how, "best")]
-    return torch.stack(found).amax(0) * (1 - one)
+        found = made.out.lower.gather(1, y[:, None]) - made.out.upper.gather(1, others)
+    else:
+        unit = torch.eye(count, dtype=made.out.lower.dtype, device=y.device)
+        found = least(made, unit[y][:, None, :] - unit[others], None if method == "linear" else 1)
+    return torch.zeros_like(made.out.lower).scatter(1, others, found)
 
 
 def _largest(made: Walk) -> Tensor:
     """The largest number that was met, by size."""
-    tops = [torch.maximum(v.lower.abs().max(), v.upper.abs().max()) for v in made.values.values() if isinstance(v, Box)]
-    return torch.stack(tops).max() if tops else made.out.upper.abs().max()
+    boxes = [v for v in made.values.values() if isinstance(v, Box)] or [made.out]
+    return torch.stack([torch.maximum(-box.lower.min(), box.upper.max()) for box in boxes]).max()

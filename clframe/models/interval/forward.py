@@ -98,7 +98,12 @@ def walk(net: nn.Module | fx.GraphModule, x: Tensor | Box, boxes: Mapping[str, B
         True
     """
     graph = net if isinstance(net, fx.GraphModule) else traced(net)
-    made = Walk(graph, checked(boxes, graph), {}, Box(torch.empty(0), torch.empty(0)))
+    return propagate(graph, x, checked(boxes, graph))
+
+
+def propagate(graph: fx.GraphModule, x: Tensor | Box, boxes: Mapping[str, Box]) -> Walk:
+    """As `walk`, with a graph and boxes that were checked before."""
+    made = Walk(graph, boxes, {}, Box(torch.empty(0), torch.empty(0)))
     with exact():
         for node in graph.graph.nodes:
             made.values[node] = _value(made, node, x)

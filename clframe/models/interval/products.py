@@ -20,11 +20,11 @@ Bilinear = Callable[["Tensor", "Tensor"], "Tensor"]
 def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None, *, joined: bool = True) -> Box:
     """The box of op(x, W) + b over all x, W and b in their boxes.
 
-        x a point          l = x+ W_l + x- W_u                         exact, whatever the signs
+        x a point          l = x W_c - |x| R                           exact, whatever the signs
         0 <= x_l <= x_u    l = x_l (W_l)+ + x_u (W_l)-                 exact for each product
         any other box      c = x_c W_c,  r = |x_c| R + x_r (|W_c| + R) sound, up to 1.5 times as wide
     with l the lower end; the upper one is the same with the ends exchanged. (.)+ and (.)- are the positive and negative parts,
-    c and r (of W: R) centre and radius.
+    c and r (of W: R) centre and radius. The forms take two, four and three products of a plain layer's size.
 
     Args:
         op: the map.
@@ -43,8 +43,8 @@ def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None,
         the second form; Rump, "Fast and parallel interval arithmetic", 1999, for the third.
     """
     if not isinstance(x, Box):
-        positive, negative = x.clamp(min=0), x.clamp(max=0)
-        both = (op(positive, weight.lower) + op(negative, weight.upper), op(positive, weight.upper) + op(negative, weight.lower))
+        middle, around = op(x, weight.centre), op(x.abs(), weight.radius)
+        both = (middle - around, middle + around)
     elif bool((x.lower >= 0).all()):
         both = _of_positive(op, x, weight, joined)
     else:
@@ -60,10 +60,10 @@ def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None,
 
 
 def _of_positive(op: Bilinear, x: Box, weight: Box, joined: bool) -> tuple[Tensor, Tensor]:
-    low, high = ends(weight)
-    parts = (low.clamp(min=0), low.clamp(max=0), high.clamp(max=0), high.clamp(min=0))
-    if not joined:
-        return op(x.lower, parts[0]) + op(x.upper, parts[1]), op(x.lower, parts[2]) + op(x.upper, parts[3])
-    block, of = torch.cat([torch.cat(parts[:2], 1), torch.cat(parts[2:], 1)], 0), -1 if op is F.linear else 1
-    low, high = op(torch.cat([x.lower, x.upper], of), block).chunk(2, of)
-    return low, high
+    if joined:
+        of = -1 if op is F.linear else 1
+        low, high = op(torch.cat([x.lower, x.upper], of), weight.block).chunk(2, of)
+        return low, high
+    (low, high), (w_low, w_high) = ends(x), ends(weight)
+    below = op(low, w_low.clamp(min=0)) + op(high, w_low.clamp(max=0))
+    return below, op(low, w_high.clamp(max=0)) + op(high, w_high.clamp(min=0))
