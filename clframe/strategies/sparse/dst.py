@@ -11,7 +11,7 @@ import torch
 from clframe.errors import OptionError, bad_option, unknown_name
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import counts, listed
-from clframe.strategies.sparse.bits import number, pack, unpack
+from clframe.strategies.sparse.bits import members, number, pack, unpack
 from clframe.strategies.sparse.exchange import DROPS, GROWTHS, dropped, rate
 from clframe.strategies.sparse.pattern import pattern_of, whole_rows
 from clframe.strategies.sparse.subnets import Subnets
@@ -134,7 +134,7 @@ class DST(Subnets):
         """Random weights, k_l in each layer: of all of them, of the free ones, or of the free ones as far as is reserved."""
         left = max(1, self.expected - self.tasks)
         if self.options["density"] == "rest":
-            rest = {n: max(1, int(f.sum()) // left) for n, f in free.items()}
+            rest = {n: max(1, members(f) // left) for n, f in free.items()}
             self.count = {n: whole_rows(self.patterns[n], free[n].shape, k) for n, k in rest.items()}
         self._refuse_if_full(free)
         found = {}
@@ -152,7 +152,7 @@ class DST(Subnets):
         return found
 
     def _refuse_if_full(self, free: Mapping[str, Tensor]) -> None:
-        room = {n: int(free[n].sum()) for n in self.layers}
+        room = {n: members(free[n]) for n in self.layers}
         least = {n: 1 if self.share else self.count[n] for n in self.layers}
         short = [n for n in self.layers if room[n] < least[n] or (not self.share and self._some_row_is_full(n, free[n]))]
         if short and (not self.share or len(short) == len(self.layers)):
@@ -180,7 +180,7 @@ class DST(Subnets):
 
     def _exchange(self, name: str, weight: Tensor, count: int) -> None:
         mask, how = self.masks[name], self._how(name)
-        leaving = dropped(weight, mask, min(count, int(mask.sum())), self.drop, weight.grad)
+        leaving = dropped(weight, mask, min(count, members(mask)), self.drop, weight.grad)
         kept = mask & ~leaving
         new = torch.zeros_like(mask)
         for part, growth in self._parts(name, how):
@@ -215,7 +215,7 @@ class DST(Subnets):
             return "random" if self.tasks < self.expected / 2 else "gradient"
         if self.growth == "capacity":
             used = self.used[name]
-            return "unfired" if 2 * int(used.sum()) <= used.numel() else "gradient"
+            return "unfired" if 2 * members(used) <= used.numel() else "gradient"
         return self.growth
 
     def _signal(self, name: str, weight: Tensor, how: str) -> Tensor | None:
@@ -237,7 +237,7 @@ class DST(Subnets):
         super().load_state_dict(state)
         self.fired = unpack(state["fired"], self.store)
         if self.options["density"] == "rest":
-            self.count = {n: int(m.sum()) for n, m in self.masks.items()}
+            self.count = {n: members(m) for n, m in self.masks.items()}
 
     def describe(self) -> Mapping[str, Any]:
         """Name and options, for the resolved spec."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from clframe.errors import unknown_name
+from clframe.strategies.sparse.bits import members
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,8 +69,8 @@ def dropped(weight: Tensor, mask: Tensor, count: int, how: str = "magnitude", gr
     if how == "magnitude":
         return _lowest(weight.abs(), mask, count)
     positive, negative = mask & (weight >= 0), mask & (weight < 0)
-    half = min(count - count // 2, int(positive.sum()))
-    half = max(half, count - int(negative.sum()))
+    half = min(count - count // 2, members(positive))
+    half = max(half, count - members(negative))
     return _lowest(weight.abs(), positive, half) | _lowest(weight.abs(), negative, count - half)
 
 
@@ -105,7 +106,7 @@ def grown(
     if how == "unfired":
         assert fired is not None
         first = draw_mask(candidates & ~fired, count, generator)
-        missing = count - int(first.sum())
+        missing = count - members(first)
         return first | draw_mask(candidates & ~first, missing, generator) if missing else first
     if how in ("gradient", "momentum"):
         assert signal is not None
@@ -116,7 +117,7 @@ def grown(
 def _lowest(score: Tensor, among: Tensor, count: int) -> Tensor:
     """Exactly `count` of `among` with the lowest scores, the first of equals; all where there are fewer. NaN is the highest."""
     allowed, values = among.flatten(), score.flatten()
-    size = int(allowed.sum())
+    size = members(allowed)
     if count >= size:
         return among.clone()
     if count <= 0:
@@ -135,7 +136,7 @@ def _near(values: Tensor, allowed: Tensor, size: int, count: int) -> Tensor:
     if rank >= len(sample):
         return allowed
     near = allowed & (values <= _nth(sample, rank))
-    return near if int(near.sum()) >= count else allowed
+    return near if members(near) >= count else allowed
 
 
 def _nth(values: Tensor, count: int) -> Tensor:
@@ -146,8 +147,8 @@ def _nth(values: Tensor, count: int) -> Tensor:
 def _up_to(limit: Tensor, values: Tensor, count: int) -> Tensor:
     """Those below the limit, and as many equal to it, the first ones, as the count asks for."""
     below, equal = values < limit, values == limit
-    need = count - int(below.sum())
-    return below | (equal & (equal.cumsum(0) <= need) if int(equal.sum()) > need else equal)
+    need = count - members(below)
+    return below | (equal & (equal.cumsum(0) <= need) if members(equal) > need else equal)
 
 
 def _some(among: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from clframe.errors import OptionError, bad_option
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import listed
+from clframe.strategies.sparse.bits import members
 from clframe.strategies.sparse.exchange import dropped
 from clframe.strategies.sparse.subnets import Subnets
 
@@ -75,7 +76,7 @@ class PackNet(Subnets):
             return {}
         for n, w in self._weights.items():
             free = self.masks[n] & ~self.used[n]
-            leaving = dropped(w, free, min(round(self.prune * int(free.sum())), int(free.sum()) - 1))
+            leaving = dropped(w, free, min(round(self.prune * members(free)), members(free) - 1))
             self.masks[n] = self.masks[n] & ~leaving
             self.store[n] = self.store[n].masked_fill(leaving, 0.0)
             w.masked_fill_(leaving, 0.0)

@@ -12,7 +12,7 @@ import torch
 from clframe.errors import OptionError, bad_option
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import listed
-from clframe.strategies.sparse.bits import pack, unpack
+from clframe.strategies.sparse.bits import members, pack, unpack
 from clframe.strategies.sparse.exchange import draw_mask, dropped, grown
 from clframe.strategies.sparse.subnets import Subnets
 
@@ -104,7 +104,7 @@ class SpaceNet(Subnets):
             self.omega[n].zero_()
         found = {}
         for n, block in self._blocks().items():
-            found[n] = draw_mask(block & free[n], math.ceil(self.density * int(block.sum())), self.generator)
+            found[n] = draw_mask(block & free[n], math.ceil(self.density * members(block)), self.generator)
         return found
 
     def stepping(self) -> None:
@@ -131,16 +131,16 @@ class SpaceNet(Subnets):
         if self._task in self.archive:
             return
         for n, omega in self._importance().items():
-            count = min(int(self.reserve * len(omega) + 1e-9), int(self.drawn[n].sum()))
+            count = min(int(self.reserve * len(omega) + 1e-9), members(self.drawn[n]))
             self.reserved[n] = self.reserved[n] | grown(self.drawn[n], count, "gradient", self.generator, signal=omega)
 
     def _exchange(self, name: str, weight: Tensor, room: Tensor) -> None:
         mask, omega = self.masks[name], self.omega[name]
-        leaving = dropped(omega, mask, math.ceil(self.drop * int(mask.sum())))
+        leaving = dropped(omega, mask, math.ceil(self.drop * members(mask)))
         kept = mask & ~leaving
         into, out = _flat(omega * kept).sum(1), _flat(omega * kept).sum(0)
         product = (into[:, None] * out[None, :]).view(*mask.shape[:2], *[1] * (mask.dim() - 2)).expand_as(mask)
-        new = grown(room & ~kept, int(leaving.sum()), "gradient", self.generator, signal=product)
+        new = grown(room & ~kept, members(leaving), "gradient", self.generator, signal=product)
         weight.masked_fill_((new & ~mask) | (leaving & ~new), 0.0)
         omega.mul_(kept)
         self.masks[name] = kept | new
@@ -167,7 +167,7 @@ class SpaceNet(Subnets):
         return max(1, round(self.neurons * len(self.store[name])))
 
     def _refuse_if_full(self) -> None:
-        short = [n for n, r in self.reserved.items() if int((~r).sum()) < self._units(n)]
+        short = [n for n, r in self.reserved.items() if members(~r) < self._units(n)]
         if short:
             fits = min(float((~self.reserved[n]).float().mean()) for n in short)
             remedy = f"neurons={fits:.2g} would fit" if fits > 0 else "None are left"

@@ -16,7 +16,7 @@ from clframe.strategies.build import Setup
 from clframe.strategies.loss import classification_loss
 from clframe.strategies.part import bytes_of
 from clframe.strategies.sparse.archive import Archive
-from clframe.strategies.sparse.bits import number, pack, unpack
+from clframe.strategies.sparse.bits import members, number, pack, unpack
 from clframe.strategies.sparse.capacity import Tables, tables
 from clframe.strategies.sparse.inference import check_inference, surest
 from clframe.strategies.sparse.isolation import Held, maskable, private, put
@@ -104,12 +104,12 @@ class Subnets:
     @property
     def free(self) -> dict[str, int]:
         """Weights that no finished task owns, by layer."""
-        return {n: int((~u).sum()) for n, u in self.used.items()}
+        return {n: members(~u) for n, u in self.used.items()}
 
     @property
     def owned(self) -> float:
         """Share of the masked weights that some task owns, the one in progress included."""
-        owned = sum(int((self.used[n] | self.masks[n]).sum()) for n in self.layers)
+        owned = sum(members(self.used[n] | self.masks[n]) for n in self.layers)
         return owned / sum(w.numel() for w in self._weights.values())
 
     @property
