@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clframe.errors import bad_option
 from clframe.eval.evaluator import modules
 from clframe.exporting.standalone import Standalone
 from clframe.scenarios import Stream
 from clframe.seeding import isolated
+from clframe.strategies.sparse.subnets import Subnets
 from clframe.types import Strategy
 
 CHUNK = 256
@@ -49,26 +49,22 @@ class Reference:
 def reference(strategy: Strategy, stream: Stream, exported: Standalone, count: int) -> Reference:
     """Up to `count` test samples of the task, evenly from all there are, with the strategy's scores.
 
-    Where the strategy infers the task, only the samples that it takes to be of this task are compared.
-
-    Raises:
-        OptionError: it takes no sample to be of this task.
+    Where the strategy infers the task, its scores are those of the subnet of this task, whichever it would take.
     """
     ids = np.concatenate([stream.tests[k] for k in exported.experiences])
     order = np.argsort(np.arange(len(ids)) % max(1, len(ids) // count), kind="stable")  # every n-th first, the others after them
-    inputs, scores, found = [], [], 0
-    for start in range(0, len(ids), CHUNK):
-        if found >= count:
-            break
-        x = stream.data.test.fetch(torch.from_numpy(ids[order[start : start + CHUNK]]))
-        task = torch.full((len(x),), exported.task or 0) if exported.told else None
-        with isolated(*modules(strategy)):
-            said = strategy.predict(x, task)[:, list(exported.classes)]
-        own = torch.isfinite(said).all(1)
-        inputs.append(x[own])
-        scores.append(said[own])
-        found += int(own.sum())
-    if not found:
-        remedy = "Give another task; the strategy infers it, and takes every sample to be of another one."
-        raise bad_option("task", "one that some test sample is taken to be of", exported.task, remedy)
-    return Reference(torch.cat(inputs)[:count].clone(), torch.cat(scores)[:count].clone())
+    inputs, scores = [], []
+    for part in np.split(ids[order[:count]], range(CHUNK, count, CHUNK)):
+        if len(part):
+            x = stream.data.test.fetch(torch.from_numpy(part))
+            with isolated(*modules(strategy)):
+                inputs.append(x.clone())
+                scores.append(_said(strategy, exported, x)[:, list(exported.classes)].clone())
+    return Reference(torch.cat(inputs), torch.cat(scores))
+
+
+def _said(strategy: Strategy, exported: Standalone, x: Tensor) -> Tensor:
+    """The strategy's scores (B, C) for the task that is exported."""
+    if isinstance(strategy, Subnets) and exported.task is not None:
+        return strategy.scores_of(exported.task, x)
+    return strategy.predict(x, torch.full((len(x),), exported.task or 0) if exported.told else None)

@@ -113,7 +113,8 @@ def verdict(made: list[Row], batches: tuple[int, ...]) -> list[str]:
     for batch in batches if others else ():
         best = min(others, key=lambda row: row.latency[batch].median)
         fewer, speed = dense.flops / best.flops, dense.latency[batch].median / best.latency[batch].median
-        text = f"A batch of {batch}: {best.label} needs {fewer:.1f} times fewer FLOPs than dense and is {speed:.2f} times as fast"
+        less = f"{fewer:.1f} times fewer FLOPs than" if fewer >= 1.05 else "about as many FLOPs as"
+        text = f"A batch of {batch}: {best.label} needs {less} dense and is {speed:.2f} times as fast"
         text += "." if speed >= 1.05 else ": it does not pay."
         if onnx is not None and onnx.latency[batch].median < 0.95 * best.latency[batch].median:
             text += (

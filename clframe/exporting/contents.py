@@ -76,6 +76,11 @@ def fill(folder: Path, subject: Subject, order: Order) -> Exported:
         _check("model.onnx", onnx_difference, known, TOLERANCE)
         if order.device.type == "cpu":
             answers["onnx"] = running
+    changed = inputs.describe(subject.run.stream.data.test)["changed_by"]
+    if changed is not None:
+        notes.append(
+            f"The stream changes its inputs ({changed}), and export.json cannot say how: give the net what the stream gives."
+        )
     x = known.x.to(order.device)
     times = latencies(answers, x, BATCHES, order.threads, order.rounds)
     measured = rows(had, times, x[:1], onnx_bytes, onnx_difference)

@@ -96,7 +96,7 @@ def constructor(layer: nn.Module) -> str:
     words = f"nn.{layer!r}"
     try:
         made = eval(words, {"nn": nn, "torch": torch})
-        same = type(made) is type(layer) and _shapes(made) == _shapes(layer)
+        same = type(made) is type(layer) and _shapes(made) == _shapes(layer) and _options(made) == _options(layer)
     except Exception:  # the words are none of Python's
         same = False
     if not same:
@@ -108,6 +108,12 @@ def constructor(layer: nn.Module) -> str:
 
 def _shapes(module: nn.Module) -> dict[str, Any]:
     return {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
+
+
+def _options(module: nn.Module) -> dict[str, Any]:
+    """What its constructor was given, as far as it is kept as numbers and words."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return {n: v for n, v in vars(module).items() if not n.startswith("_") and n != "training" and isinstance(v, plain)}
 
 
 def _plain_name(target: str) -> str:

@@ -12,6 +12,8 @@ from clframe.types import Source
 def describe(source: Source) -> dict[str, Any]:
     """The inputs as the strategy gets them: shape, type and, where the data set knows, input = stored * scale + shift.
 
+    Where a stream changes its inputs, as one of permuted pixels does, only what changes them is named.
+
     Example:
         >>> from clframe.data import load
         >>> found = describe(load("digits").test)
@@ -26,7 +28,8 @@ def describe(source: Source) -> dict[str, Any]:
     if isinstance(affine, Affine):
         scale, shift = affine.parts()
         normalisation = {"rule": "input = stored * scale + shift", "scale": _plain(scale), "shift": _plain(shift)}
-    return {"shape": list(source.input_shape), "dtype": "float32", "normalisation": normalisation}
+    changed = None if normalisation is not None else type(held).__name__
+    return {"shape": list(source.input_shape), "dtype": "float32", "normalisation": normalisation, "changed_by": changed}
 
 
 def _plain(value: Any) -> Any:

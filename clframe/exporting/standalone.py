@@ -99,11 +99,14 @@ def standalone(strategy: Strategy, name: str, stream: Stream, task: int | None =
         raise bad_option("task", f"one of {known}, because {name!r} has a model for each", None, "Give --task 0.")
     if task is not None and task not in known:
         raise bad_option("task", f"one of the tasks of the run: {known}", task, f"Give --task {known[0]}." if known else "")
-    backbone = copy.deepcopy(model.backbone)
+    backbone, own_head = copy.deepcopy(model.backbone), copy.deepcopy(model.head)
     if isinstance(strategy, Subnets):
         assert task is not None
-        backbone.load_state_dict({n.removeprefix("backbone."): v.clone() for n, v in strategy.subnet(task).items()})
-    classes, head = _head(model.head, task, stream)
+        subnet = {n: v.clone() for n, v in strategy.subnet(task).items()}
+        backbone.load_state_dict({n.removeprefix("backbone."): v for n, v in subnet.items() if n.startswith("backbone.")})
+        heads = {n.removeprefix("head."): v for n, v in subnet.items() if n.startswith("head.")}
+        own_head.load_state_dict({**own_head.state_dict(), **heads})
+    classes, head = _head(own_head, task, stream)
     layers = {"backbone": backbone, **({} if _is_flat(backbone, stream) else {"flatten": nn.Flatten()}), **head}
     net = plain(nn.Sequential(OrderedDict(layers))).cpu().eval().requires_grad_(False)
     every = range(len(stream))

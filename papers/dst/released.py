@@ -10,7 +10,7 @@ from clframe.models import Network
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse import DST
 from clframe.strategies.sparse.bits import pack, unpack
-from clframe.strategies.sparse.isolation import maskable
+from clframe.strategies.sparse.checks import maskable
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,8 +18,9 @@ SEEDS = 3
 
 
 def dst(scale: str, tasks: int, cell: Cell) -> str:
-    """The strategy in words."""
-    return f"dst({cell.words},period={PERIOD[scale][tasks]})"
+    """The strategy in words; where no free weight may be left for a task, it goes on with those of earlier ones, as in the paper."""
+    fills = ",full=share" if cell.density == 0.2 and (tasks == 20 or cell == Cell("uniform", "gradient", 0.2)) else ""
+    return f"dst({cell.words},period={PERIOD[scale][tasks]}{fills})"
 
 
 def released(scale: str, tasks: int, cell: Cell, defects: tuple[str, ...]) -> str:
@@ -50,9 +51,9 @@ def groups(scale: str) -> list[Group]:
         stream = (
             f"papers.dst.streams:thinned(data=cifar100,train={WHAT[scale]['train']},test={WHAT[scale]['test']},experiences={tasks})"
         )
-        grid = tuple(dst(scale, tasks, *cell) for cell in thinned_grid(scale, tasks))
+        grid = tuple(dst(scale, tasks, cell) for cell in thinned_grid(scale, tasks))
         made.append(Group(f"tasks{tasks}", (stream,), grid, options(scale, tasks), seeds=SEEDS))
-        others = ("finetune", "packnet(prune=0.75)")
+        others = ("finetune", f"packnet(prune={0.75 if tasks == 10 else 0.9})")
         made.append(Group(f"others{tasks}", (stream,), others, options(scale, tasks), seeds=SEEDS))
         if tasks == 10:
             kinds = [(d,) for d in DEFECTS] + [DEFECTS]

@@ -28,7 +28,7 @@ def trained(out: Path, strategy: str, scenario: str = "task-split-digits(experie
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("runs") / "dst", "dst(density=0.15)")
+    return trained(tmp_path_factory.mktemp("runs") / "dst", "dst(density=0.15,period=100)")
 
 
 @pytest.fixture(autouse=True)

@@ -105,17 +105,22 @@ def test_a_density_of_the_rest_divides_what_is_free_by_the_tasks_to_come(share: 
     assert share == "true" or not any(strategy.free.values())
 
 
-def test_a_run_is_resumed_with_what_was_left_for_its_task() -> None:
-    strategy, stream = made("dst(density=rest,share=false,period=5)")
+@pytest.mark.parametrize("words", ["density=rest,share=false", "density=rest,reserve=true,pattern=fan-in,growth=unfired"])
+def test_a_run_is_resumed_with_what_was_left_for_its_task(words: str) -> None:
+    strategy, stream = made(f"dst(period=5,{words})")
     for task, experience in enumerate(stream.experiences[:2]):
         strategy.begin(experience.train)
         for _, batch in experience.steps():
             strategy.observe(batch)
         if task == 0:
             strategy.end(experience.train)
-    again, _ = made("dst(density=rest,share=false,period=5)")
+    again, other = made(f"dst(period=5,{words})")
+    again.begin(other.experiences[1].train)
     again.load_state_dict(strategy.state_dict())
-    assert again.count == strategy.count
+    for _ in range(6):
+        for one in (again, strategy):
+            one.observe(batch)
+    assert all(torch.equal(again.masks[n], m) for n, m in strategy.masks.items())
 
 
 def test_counts_are_whole_rows() -> None:

@@ -217,7 +217,7 @@ def test_t12_the_live_network_is_the_stored_subnet(words: str) -> None:
 @pytest.mark.parametrize("growth", ["random", "unfired", "gradient", "momentum"])
 @pytest.mark.parametrize("share", ["true", "false"])
 def test_t10_every_exchange_keeps_the_counts_and_the_rules(growth: str, share: str) -> None:
-    strategy, stream = made(f"dst(density=0.1,period=2,growth={growth},share={share})", "momentum")
+    strategy, stream = made(f"dst(density=0.1,init=uniform,period=2,growth={growth},share={share})", "momentum")
     seen = 0
     for experience in stream.experiences[:3]:
         strategy.begin(experience.train)
@@ -366,10 +366,13 @@ def test_rigl_keeps_its_count_and_composes() -> None:
         ("dst(density=1.5)", "density must be in (0, 1]; got 1.5"),
         ("dst(growth=momentum)", "growth must be one without momentum, as the optimizer has none; got 'momentum'"),
         ("dst(growth=best)", "growth"),
+        ("dst(full=maybe)", "full"),
         ("dst(drop=largest)", "drop"),
         ("dst(init=dense)", "init"),
         ("dst(period=0)", "period must be a positive number of updates; got 0"),
         ("dst(rate=2)", "rate must be rates with"),
+        ("dst(share=false,reserve=true)", "reserve must be false with share=false"),
+        ("dst(init=foo,pattern=2:4,density=0.5)", "init"),
         ("dst(infer=guess)", "infer must be one of none, entropy, energy; got 'guess'"),
         ("dst(infer=entropy)", "head must be 'single' for 'dst' that infers the task; got 'multi'"),
         ("packnet(prune=1)", "prune must be a share in (0, 1); got 1"),
@@ -388,11 +391,78 @@ def test_bad_options_are_refused(words: str, said: str) -> None:
 
 def test_no_free_capacity_says_which_layers_and_what_would_fit() -> None:
     strategy, stream = made("dst(density=0.4,share=false,period=100,init=uniform)")
-    learn(strategy, stream, range(2))
+    said = r"5 tasks must find enough free weights; 2 layers have too few \(layers.*\). A density of (0.199|0.2) would fit all 5"
+    with pytest.raises(OptionError, match=said):
+        strategy.begin(stream.experiences[0].train)
+    strategy, stream = made("dst(density=1)")
+    learn(strategy, stream, range(1))
+    with pytest.raises(OptionError, match="task 1 must find free weights; all 2 layers have none left"):
+        strategy.begin(stream.experiences[1].train)
+
+
+def test_a_task_may_do_with_what_others_own() -> None:
+    strategy, stream = made("dst(density=1,full=share,period=3)")
+    learn(strategy, stream, range(1))
+    before, told = {n: v.clone() for n, v in strategy.store.items()}, answers(strategy, stream, 0)
+    learn(strategy, stream, range(1, 2))
+    assert all(torch.equal(before[n], v) for n, v in strategy.store.items())
+    assert torch.equal(answers(strategy, stream, 0), told)
+    labels = torch.from_numpy(stream.data.test.y[stream.tests[1]])
+    assert (answers(strategy, stream, 1).argmax(1) == labels).float().mean() > 0.6
+
+
+def test_what_is_said_to_fit_does_fit_all_tasks() -> None:
+    for init in ("erk", "uniform"):
+        strategy, stream = made(f"dst(density=0.3,share=false,init={init},period=5)")
+        with pytest.raises(OptionError) as caught:
+            strategy.begin(stream.experiences[0].train)
+        fits = str(caught.value).split("A density of ")[1].split()[0]
+        strategy, stream = made(f"dst(density={fits},share=false,init={init},period=5)")
+        learn(strategy, stream, range(5))
+        assert strategy.tasks == 5
+
+
+@pytest.mark.parametrize("scenario", ["permuted-digits(experiences=3)", "iid-digits(experiences=3)"])
+@pytest.mark.parametrize("words", ["dst(density=0.2,period=5,infer=entropy)", "packnet(infer=energy)", "wsn(infer=entropy)"])
+def test_t11_a_task_that_is_inferred_keeps_its_answers_where_tasks_share_classes(scenario: str, words: str) -> None:
+    stream = build_stream(scenario, options={}, seed=0).walked(batch_size=20, seed=0)
+    model = pieces.network("mlp", "single", stream, 0)
+    strategy: Any = build(words, Setup(model, OPTIMIZERS["adamw"], seed=0))
+    x = stream.data.test.fetch(torch.from_numpy(stream.tests[0]))
+    told: dict[int, torch.Tensor] = {}
+    for task in range(3):
+        learn(strategy, stream, range(task, task + 1))
+        strategy.model.eval()
+        told[task] = strategy.scores_of(task, x).clone()
+        for earlier, logits in told.items():
+            assert torch.equal(strategy.scores_of(earlier, x), logits), earlier
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(64, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.c.weight = self.b.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c(self.b(self.a(x.flatten(1)).relu()).relu())
+
+
+def test_weights_that_layers_share_or_compute_are_refused() -> None:
     with pytest.raises(
-        OptionError, match=r"task 2 must find enough free weights; 2 layers have too few \(layers.*\). A density of 0.2 would fit"
+        OptionError, match=r"no two layers share a parameter for 'dst'; got 'Tied, where backbone.c.weight is backbone.b.weight'"
     ):
-        strategy.begin(stream.experiences[2].train)
+        made("dst", backbone=Tied())
+    normed = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 8)))
+    with pytest.raises(OptionError, match="whose weights are plain parameters for 'packnet'"):
+        made("packnet", backbone=normed)
+
+
+def test_by_default_weights_are_exchanged_in_short_tasks_too() -> None:
+    for words in ("dst", "spacenet", "rigl", "set"):
+        scenario = "split-digits" if words in ("rigl", "set") else "task-split-digits"
+        terms = clframe.run(scenario, words, evaluate="boundaries").terms.term.unique()
+        assert any(t.endswith(("/rate", "/used")) for t in terms), words
 
 
 def test_dst_is_a_strategy_of_its_own() -> None:

@@ -109,16 +109,23 @@ def test_importance_is_the_change_times_the_gradient() -> None:
 
 def test_when_units_run_out_the_layers_and_what_would_fit_are_said() -> None:
     strategy, stream = made("spacenet(neurons=0.5,reserve=0.4,period=50)")
-    learn(strategy, stream.experiences[0])
-    learn(strategy, stream.experiences[1])
-    with pytest.raises(
-        OptionError, match=r"task 2 must find enough units that are not reserved; 2 of the layers .*neurons=0.2 would fit"
-    ):
-        strategy.begin(stream.experiences[2].train)
+    said = r"5 tasks must find enough units that are not reserved; 2 of the layers .*Give reserve=0.125"
+    with pytest.raises(OptionError, match=said):
+        strategy.begin(stream.experiences[0].train)
+
+
+def test_no_task_is_left_without_weights_however_much_the_first_asks_for() -> None:
+    strategy, stream = made("spacenet(neurons=1,reserve=0,density=1,period=50)")
+    for task, experience in enumerate(stream.experiences):
+        learn(strategy, experience)
+        assert all(m.any() for m in strategy.archive.masks(task).values())
+    strategy._task, strategy.archive._held[9] = -1, strategy.archive._held.pop(0)  # a sixth task
+    with pytest.raises(OptionError, match="task 5 must find free weights between its units; 2 of the layers have none"):
+        strategy.begin(stream.experiences[0].train)
 
 
 def test_by_default_every_task_that_is_expected_finds_its_units() -> None:
-    strategy, stream = made("spacenet(neurons=0.4,period=50)", options="(experiences=10)")
+    strategy, stream = made("spacenet(neurons=0.2,period=50)", options="(experiences=10)")
     for experience in stream.experiences:
         learn(strategy, experience)
     assert strategy.tasks == 10

@@ -12,7 +12,7 @@ from clframe.errors import OptionError, bad_option, unknown_name
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import counts, listed
 from clframe.strategies.sparse.bits import members, number, pack, unpack
-from clframe.strategies.sparse.exchange import DROPS, GROWTHS, dropped, rate
+from clframe.strategies.sparse.exchange import DROPS, GROWTHS, check_period, dropped, every, rate
 from clframe.strategies.sparse.pattern import pattern_of, whole_rows
 from clframe.strategies.sparse.subnets import Subnets
 
@@ -25,15 +25,17 @@ FURTHER = ("adaptive", "capacity")
 class DST(Subnets):
     """Every task trains a sparse subnet whose weights are exchanged as it learns; what it ends with stays as it is for ever.
 
-    At the start of task t layer l gets k_l random weights. After every `period` updates, at update n of the N of the task,
+    At the start of task t layer l gets k_l random weights. After every `period` updates but the last, at update n of the N of the
+    task,
 
         zeta_n = rate_min + (rate - rate_min) / 2 (1 + cos(pi n / N))
         drop   the ceil(zeta_n k_l) least important active weights, by |w|
         grow   as many others: at random, among those never active in this task, or where |gradient| or |momentum| is largest
 
     so that k_l never changes. A weight that another task owns may be chosen, too, and is then used with that task's value: only
-    M_t and not used is trained (see `Subnets`). A weight that is new starts at 0, one that was dropped in the same exchange keeps
-    its value; a weight that no task has owned has its first value when a task begins with it.
+    M_t and not used is trained (see `Subnets`). The gradient of such a weight counts as 0, so that growth by gradient takes up free
+    weights first. A weight that is new starts at 0, one that was dropped in the same exchange keeps its value; a weight that no
+    task has owned has its first value when a task begins with it.
 
     Args:
         setup: what every strategy is made from.
@@ -44,10 +46,13 @@ class DST(Subnets):
             second; "capacity": unfired in layers that are at least half free, gradient in the others.
         drop: "magnitude", "set" or "taylor".
         rate, rate_min: of the exchange, at the start and at the end of a task.
-        period: updates between exchanges.
+        period: updates between exchanges; by default 100, or a tenth of the updates of the task where that is less.
         share: whether weights of earlier tasks may be used.
         reserve: let a task take at most its part of what is free in a layer, the tasks still expected counted, so that narrow
-            layers are not used up by the first; the rest of its weights are shared ones.
+            layers are not used up by the first; the rest of its weights are shared ones, as far as there are any: the first tasks
+            compute with fewer.
+        full: "refuse" a task that finds no free weight in any layer, or let it "share": it computes with weights of earlier tasks
+            alone, and trains its biases, normalisation and head.
         pattern: "free", weights anywhere in a layer; "fan-in", as many in each row, so that a gather computes with it; "2:4", two
             of every four along a row of every layer, for devices that compute with that.
         infer: "none" where the task is told; "entropy" or "energy" to infer it (see `Subnets`).
@@ -98,32 +103,39 @@ class DST(Subnets):
         drop: str = "magnitude",
         rate: float = 0.5,
         rate_min: float = 0.005,
-        period: int = 100,
+        period: int | None = None,
         share: bool = True,
         reserve: bool = False,
+        full: Literal["refuse", "share"] = "refuse",
         pattern: str = "free",
         infer: str = "none",
     ) -> None:
         if growth not in (*GROWTHS, *FURTHER):
             raise unknown_name("growth", growth, (*GROWTHS, *FURTHER))
+        if full not in ("refuse", "share"):
+            raise unknown_name("full", full, ("refuse", "share"))
         if drop not in DROPS:
             raise unknown_name("drop", drop, DROPS)
         if not 0 <= rate_min <= rate <= 1:
             raise bad_option("rate", "rates with 0 <= rate_min <= rate <= 1", (rate_min, rate), "Give rate=0.5,rate_min=0.005.")
-        if not isinstance(period, int) or period < 1:
-            raise bad_option("period", "a positive number of updates", period, "Give period=100.")
+        check_period(period)
+        if reserve and (not share or pattern == "2:4"):
+            rule = "false with share=false, which takes free weights alone, and with pattern=2:4, whose fours cannot be divided"
+            raise bad_option("reserve", rule, reserve, "Leave it out.")
         if pattern == "2:4" and density != 0.5:
             raise bad_option("density", "0.5 with pattern='2:4', two of every four", density, "Give density=0.5.")
         super().__init__(setup, "dst", infer)
-        self.options = {"density": density, "init": init, "growth": growth, "drop": drop, "rate": rate, "rate_min": rate_min}
-        self.options |= {"period": period, "share": share, "reserve": reserve, "infer": infer}
-        self.options |= {} if pattern == "free" else {"pattern": pattern}
+        self.options: dict[str, Any] = {"density": density, "init": init, "growth": growth, "drop": drop, "rate": rate}
+        self.options |= {"rate_min": rate_min, "period": period, "share": share, "reserve": reserve, "infer": infer}
+        added = {"pattern": (pattern, "free"), "full": (full, "refuse")}  # younger options, which earlier runs do not name
+        self.options |= {name: value for name, (value, default) in added.items() if value != default}
         self.growth, self.drop, self.rate, self.rate_min, self.period = growth, drop, rate, rate_min, period
         self.share, self.reserve = share, reserve
         shapes = {n: tuple(w.shape) for n, w in self.store.items()}
         self.patterns = {n: pattern_of(pattern, s) for n, s in shapes.items()}
-        init = "uniform" if pattern == "2:4" else init  # half of every layer
         self.count = dict(zip(shapes, counts(init, list(shapes.values()), 1.0 if density == "rest" else density), strict=True))
+        if pattern == "2:4":
+            self.count = {n: w.numel() // 2 for n, w in self.store.items()}
         self.count = {n: whole_rows(self.patterns[n], s, self.count[n]) for n, s in shapes.items()}
         self.fired = {n: torch.zeros_like(m) for n, m in self.masks.items()}
         groups = self.optimizer.param_groups
@@ -152,35 +164,41 @@ class DST(Subnets):
         return found
 
     def _refuse_if_full(self, free: Mapping[str, Tensor]) -> None:
-        room = {n: members(free[n]) for n in self.layers}
-        least = {n: 1 if self.share else self.count[n] for n in self.layers}
-        short = [n for n in self.layers if room[n] < least[n] or (not self.share and self._some_row_is_full(n, free[n]))]
-        if short and (not self.share or len(short) == len(self.layers)):
-            fits = min(room[n] / self.count[n] for n in self.layers)
-            density = sum(self.count.values()) / sum(w.numel() for w in self.store.values())
-            remedy = f"A density of {density * fits:.2g} would fit" if fits > 0 else "Nothing fits any more"
+        """Where weights are not shared, all tasks still expected must find enough; else this one some layer that is not full."""
+        if self.share:
+            full = [n for n, f in free.items() if not f.any()]
+            if len(full) == len(self.layers) and self.options.get("full") != "share":
+                raise OptionError(
+                    f"task {self.tasks} must find free weights; all {len(full)} layers have none left ({listed(full)}). "
+                    "Give a smaller density or reserve=true from the start, full=share, or a larger model."
+                )
+            return
+        left = max(1, self.expected - self.tasks)
+        short = [n for n, f in free.items() if bool((self.patterns[n].lacking(f, self.count[n] * left) > 0).any())]
+        if short:
+            every_task = max(self.expected, self.tasks + 1)
+            fits = min(self.store[n].numel() / (self.count[n] * every_task) for n in self.layers)
+            density = fits * sum(self.count.values()) / sum(w.numel() for w in self.store.values())
             raise OptionError(
-                f"task {self.tasks} must find enough free weights; {len(short)} layers have too few ({listed(short)}). {remedy}: "
-                "give a smaller density from the start, share=true, or a larger model."
+                f"{left} task{'s' if left > 1 else ''} must find enough free weights; {len(short)} layers have too few "
+                f"({listed(short)}). A density of {math.floor(1000 * density) / 1000:g} would fit all {every_task} tasks: "
+                "give that, density=rest, share=true, or a larger model."
             )
-
-    def _some_row_is_full(self, name: str, free: Tensor) -> bool:
-        return bool((self.patterns[name].lacking(free, self.count[name]) > 0).any())
 
     def stepped(self) -> dict[str, Tensor]:
         """Exchange weights where it is time."""
         device = self.store[self.layers[0]].device
-        if self._steps % self.period or self._steps >= self.updates or self._task in self.archive:
+        if self._steps % every(self.period, self.updates) or self._steps >= self.updates or self._task in self.archive:
             return {}
         share = rate(self._steps, self.updates, self.rate, self.rate_min)
         for n, w in self._weights.items():
-            self._exchange(n, w, math.ceil(share * self.count[n]))
+            self._exchange(n, w, math.ceil(share * members(self.masks[n])))
         self._settle()
         return {"rate": torch.tensor(share, device=device), "used": torch.tensor(self.owned, device=device)}
 
     def _exchange(self, name: str, weight: Tensor, count: int) -> None:
         mask, how = self.masks[name], self._how(name)
-        leaving = dropped(weight, mask, min(count, members(mask)), self.drop, weight.grad)
+        leaving = dropped(weight, mask, count, self.drop, weight.grad)
         kept = mask & ~leaving
         new = torch.zeros_like(mask)
         for part, growth in self._parts(name, how):
@@ -236,8 +254,6 @@ class DST(Subnets):
         """Put back what `state_dict` returned."""
         super().load_state_dict(state)
         self.fired = unpack(state["fired"], self.store)
-        if self.options["density"] == "rest":
-            self.count = {n: members(m) for n, m in self.masks.items()}
 
     def describe(self) -> Mapping[str, Any]:
         """Name and options, for the resolved spec."""

@@ -11,7 +11,7 @@ from clframe.errors import bad_option, unknown_name
 from clframe.models.norms import WEIGHTED
 from clframe.strategies.part import Part, View
 from clframe.strategies.sparse.allocation import counts
-from clframe.strategies.sparse.exchange import DROPS, draw_mask, dropped, grown, rate
+from clframe.strategies.sparse.exchange import DROPS, check_period, draw_mask, dropped, every, grown, rate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class Evolving(Part):
         init: "erk" or "uniform".
         drop: "magnitude" or "set".
         rate, rate_min: of the exchange, at the start of an experience and at its end.
-        period: updates between exchanges.
+        period: updates between exchanges; by default 100, or a tenth of those of an experience where that is less.
 
     Raises:
         OptionError: an option breaks its rule, or a backbone without Linear or Conv layers.
@@ -71,7 +71,7 @@ class Evolving(Part):
         drop: str = "magnitude",
         rate: float = 0.3,
         rate_min: float = 0.0,
-        period: int = 100,
+        period: int | None = None,
     ) -> None:
         if growth not in ("random", "unfired", "gradient"):
             raise unknown_name("growth", growth, ("random", "unfired", "gradient"))
@@ -79,8 +79,7 @@ class Evolving(Part):
             raise unknown_name("drop", drop, DROPS[:2])
         if not 0 <= rate_min <= rate <= 1:
             raise bad_option("rate", "rates with 0 <= rate_min <= rate <= 1", (rate_min, rate), "Give rate=0.3,rate_min=0.")
-        if not isinstance(period, int) or period < 1:
-            raise bad_option("period", "a positive number of updates", period, "Give period=100.")
+        check_period(period)
         counts(init, [(1, 1)], density)
         self.density, self.growth, self.init, self.drop = density, growth, init, drop
         self.rate, self.rate_min, self.period = rate, rate_min, period
@@ -112,14 +111,14 @@ class Evolving(Part):
         """Put the weights back onto the mask, and exchange some where it is time."""
         self.updates = self.updates or -(-self._size // (view.new.stop - view.new.start))
         self.steps += 1
-        if self.steps % self.period == 0 and (share := self._share()) > 0:
+        if self.steps % every(self.period, self.updates) == 0 and (share := self._share()) > 0:
             for i, weight in enumerate(self._weights):
                 self._exchange(i, weight, math.ceil(share * self._count[i]))
         self._masked()
 
     def absorb(self, view: View) -> dict[str, Tensor] | None:
         """What was exchanged."""
-        return {"rate": torch.tensor(self._share())} if self.steps % self.period == 0 else None
+        return {"rate": torch.tensor(self._share())} if self.steps % every(self.period, self.updates) == 0 else None
 
     def _share(self) -> float:
         return rate(self.steps, self.updates, self.rate, self.rate_min)
@@ -141,14 +140,14 @@ class Evolving(Part):
         torch._foreach_mul_(self._weights, self._kept)
 
 
-def set_(density: float = 0.1, period: int = 100, init: str = "erk") -> Evolving:
+def set_(density: float = 0.1, period: int | None = None, init: str = "erk") -> Evolving:
     """SET: as `rigl`, but what is grown is drawn at random, and what is dropped is half of it positive and half negative.
 
         drop the ceil(0.3 k_l / 2) smallest positive and largest negative weights of layer l, grow as many others at random
 
     Args:
         density: share of the backbone's Linear and Conv weights, in (0, 1].
-        period: updates between exchanges.
+        period: updates between exchanges; by default 100, or a tenth of those of an experience where that is less.
         init: "erk" or "uniform".
 
     Raises:

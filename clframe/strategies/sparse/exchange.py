@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clframe.errors import unknown_name
+from clframe.errors import bad_option, unknown_name
 from clframe.strategies.sparse.bits import members
 
 if TYPE_CHECKING:
@@ -28,6 +28,24 @@ def rate(n: int, updates: int, highest: float = 0.5, lowest: float = 0.005) -> f
     """
     share = min(1.0, n / max(updates, 1))
     return lowest + (highest - lowest) / 2 * (1 + math.cos(math.pi * share))
+
+
+def every(period: int | None, updates: int) -> int:
+    """Updates between exchanges: what was asked for; by default 100, or a tenth of the updates of a task where that is less.
+
+    Example:
+        >>> every(7, 50), every(None, 50), every(None, 5000)
+        (7, 5, 100)
+    """
+    return period or max(1, min(100, updates // 10))
+
+
+def check_period(period: int | None) -> None:
+    """Raises:
+    OptionError: it is no positive number of updates.
+    """
+    if period is not None and (not isinstance(period, int) or period < 1):
+        raise bad_option("period", "a positive number of updates", period, "Leave it out, or give period=100.")
 
 
 def draw_mask(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clframe.models.norms import WEIGHTED
 from clframe.strategies.sparse.bits import number
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from clframe.models import Network
 
@@ -53,20 +52,16 @@ class Held:
         torch._foreach_lerp_(self._parameters, self._values, self._fixed)
 
 
-def maskable(model: Network) -> dict[str, Tensor]:
-    """The weights of the backbone's Linear and Conv layers, by name."""
-    return {f"backbone.{n}.weight": m.weight for n, m in model.backbone.named_modules() if isinstance(m, WEIGHTED)}
-
-
-def private(backbone: nn.Module, masked: Collection[str]) -> dict[str, Tensor]:
-    """What a task has for itself: biases, normalisations and their statistics, all of the backbone that has no mask."""
-    state = backbone.state_dict()
-    return {f"backbone.{n}": v.detach().clone() for n, v in state.items() if f"backbone.{n}" not in masked}
+def private(model: Network, masked: Collection[str], head: bool = False) -> dict[str, Tensor]:
+    """What a task has for itself: biases, normalisations and their statistics, all of the backbone without a mask; and a head."""
+    parts = ("backbone.", "head.") if head else ("backbone.",)
+    state = model.state_dict()
+    return {n: v.detach().clone() for n, v in state.items() if n.startswith(parts) and n not in masked and n != "head.table"}
 
 
 @torch.no_grad()
-def put(backbone: nn.Module, held: Mapping[str, Tensor]) -> None:
-    """Put what `private` returned into the backbone."""
-    state = backbone.state_dict()
+def put(model: Network, held: Mapping[str, Tensor]) -> None:
+    """Put what `private` returned into the network."""
+    state = model.state_dict()
     for n, v in held.items():
-        state[n.removeprefix("backbone.")].copy_(v)
+        state[n].copy_(v)

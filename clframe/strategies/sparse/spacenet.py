@@ -13,7 +13,7 @@ from clframe.errors import OptionError, bad_option
 from clframe.strategies.build import Setup
 from clframe.strategies.sparse.allocation import listed
 from clframe.strategies.sparse.bits import members, pack, unpack
-from clframe.strategies.sparse.exchange import draw_mask, dropped, grown
+from clframe.strategies.sparse.exchange import check_period, draw_mask, dropped, every, grown
 from clframe.strategies.sparse.subnets import Subnets
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 class SpaceNet(Subnets):
     """SpaceNet: a task draws some of the free neurons and connects these sparsely; the most important ones become its own.
 
-        S_l      a share `neurons` of the units of layer l, drawn from those that are not reserved; S_0 all inputs
-        M_t      a share `density` of the free weights from S_{l-1} to S_l, drawn at random
+        S_l      a share `neurons` of the units of layer l that are not reserved, those with most free weights first, at random
+                 among equals; S_0 all inputs
+        M_t      a share `density` of the weights from S_{l-1} to S_l, drawn at random from those that are free, and at most what is
+                 left of the layer for each of the tasks still expected
         Omega   += |change of w x gradient|                                after every update
         exchange the share `drop` of the smallest Omega, for as many with the largest Omega(unit in) Omega(unit out)
         at the end, the `reserve` most important units of every layer are reserved: no later task draws them
@@ -39,12 +41,12 @@ class SpaceNet(Subnets):
             would not find enough.
         density: share of the connections between drawn units, in (0, 1].
         drop: share of them that is exchanged, in [0, 1].
-        period: updates between exchanges.
+        period: updates between exchanges; by default 100, or a tenth of the updates of the task where that is less.
         infer: "none" where the task is told; "entropy" or "energy" to infer it (see `Subnets`).
 
     Raises:
-        OptionError: an option breaks its rule; a model that is no chain of layers; too few free units for a task, with the layers
-            and what would fit.
+        OptionError: an option breaks its rule; a layer whose inputs are not the units of the one before it; too few units or
+            weights for the tasks that are expected, with the layers and what would fit.
 
     Logs:
         - ce: the cross-entropy of the batch.
@@ -62,7 +64,8 @@ class SpaceNet(Subnets):
         2. The output layer is not sparse: each task has rows of its own.
         3. Biases and normalisation are private to each task.
         4. Exchanges come after `period` updates, there after every epoch.
-        5. The importance of a unit counts all its connections, those that come in and those that go out; of the last layer those
+        5. New connections keep what the optimizer has stored for their position.
+        6. The importance of a unit counts all its connections, those that come in and those that go out; of the last layer those
            that come in.
     """
 
@@ -74,7 +77,7 @@ class SpaceNet(Subnets):
         reserve: float | None = None,
         density: float = 0.5,
         drop: float = 0.2,
-        period: int = 100,
+        period: int | None = None,
         infer: str = "none",
     ) -> None:
         for name, value in (("neurons", neurons), ("density", density)):
@@ -82,8 +85,7 @@ class SpaceNet(Subnets):
                 raise bad_option(name, "a share in (0, 1]", value, f"Give {name}=0.2.")
         if not 0 <= drop <= 1:
             raise bad_option("drop", "a share in [0, 1]", drop, "Give drop=0.2.")
-        if not isinstance(period, int) or period < 1:
-            raise bad_option("period", "a positive number of updates", period, "Give period=100.")
+        check_period(period)
         super().__init__(setup, "spacenet", infer)
         if reserve is None:
             reserve = min(neurons / 2, (1 - neurons) / max(1, self.expected - 1))
@@ -100,11 +102,19 @@ class SpaceNet(Subnets):
         """Draw units, and connections between them."""
         self._refuse_if_full()
         for n, reserved in self.reserved.items():
-            self.drawn[n] = draw_mask(~reserved, self._units(n), self.generator)
+            most = free[n].flatten(1).sum(1) + torch.rand(len(reserved), generator=self.generator).to(reserved.device)
+            self.drawn[n] = grown(~reserved, self._units(n), "gradient", self.generator, signal=most)
             self.omega[n].zero_()
         found = {}
         for n, block in self._blocks().items():
-            found[n] = draw_mask(block & free[n], math.ceil(self.density * members(block)), self.generator)
+            room = members(free[n][~self.reserved[n]]) // max(1, self.expected - self.tasks)
+            found[n] = draw_mask(block & free[n], min(math.ceil(self.density * members(block)), max(1, room)), self.generator)
+        empty = [n for n, m in found.items() if not m.any()]
+        if empty:
+            raise OptionError(
+                f"task {self.tasks} must find free weights between its units; {len(empty)} of the layers have none "
+                f"({listed(empty)}). Give smaller neurons or density from the start, or a reserve, or a larger model."
+            )
         return found
 
     def stepping(self) -> None:
@@ -118,7 +128,7 @@ class SpaceNet(Subnets):
         for n, w in self._weights.items():
             assert w.grad is not None
             self.omega[n] += ((w - self._before[n]) * w.grad).abs() * self.masks[n]
-        if self._steps % self.period or self._steps >= self.updates:
+        if self._steps % every(self.period, self.updates) or self._steps >= self.updates:
             return {}
         blocks = self._blocks()
         for n, w in self._weights.items():
@@ -131,7 +141,7 @@ class SpaceNet(Subnets):
         if self._task in self.archive:
             return
         for n, omega in self._importance().items():
-            count = min(int(self.reserve * len(omega) + 1e-9), members(self.drawn[n]))
+            count = min(self._reserve(len(omega)), members(self.drawn[n]))
             self.reserved[n] = self.reserved[n] | grown(self.drawn[n], count, "gradient", self.generator, signal=omega)
 
     def _exchange(self, name: str, weight: Tensor, room: Tensor) -> None:
@@ -167,14 +177,18 @@ class SpaceNet(Subnets):
         return max(1, round(self.neurons * len(self.store[name])))
 
     def _refuse_if_full(self) -> None:
-        short = [n for n, r in self.reserved.items() if members(~r) < self._units(n)]
+        """This task and those still expected must find units that are not reserved."""
+        left = max(1, self.expected - self.tasks)
+        short = [n for n, r in self.reserved.items() if members(~r) < self._units(n) + (left - 1) * self._reserve(len(r))]
         if short:
-            fits = min(float((~self.reserved[n]).float().mean()) for n in short)
-            remedy = f"neurons={fits:.2g} would fit" if fits > 0 else "None are left"
+            fits = math.floor(1000 * (1 - self.neurons) / max(1, self.expected - 1, self.tasks)) / 1000
             raise OptionError(
-                f"task {self.tasks} must find enough units that are not reserved; {len(short)} of the layers have too few "
-                f"({listed(short)}). {remedy}: give smaller neurons or reserve from the start, or a larger model."
+                f"{left} task{'s' if left > 1 else ''} must find enough units that are not reserved; {len(short)} of the layers "
+                f"have too few ({listed(short)}). Give reserve={fits:g}, smaller neurons, or a larger model."
             )
+
+    def _reserve(self, units: int) -> int:
+        return int(self.reserve * units + 1e-9)
 
     def state_dict(self) -> dict[str, Any]:
         """As for all subnets, and units and importance."""

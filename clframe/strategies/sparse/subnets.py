@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.func import functional_call
 
 from clframe.errors import bad_option
-from clframe.models import Head, Network
+from clframe.models import Head
 from clframe.seeding import generator
 from clframe.strategies.build import Setup
 from clframe.strategies.loss import classification_loss
@@ -18,8 +18,9 @@ from clframe.strategies.part import bytes_of
 from clframe.strategies.sparse.archive import Archive
 from clframe.strategies.sparse.bits import members, number, pack, unpack
 from clframe.strategies.sparse.capacity import Tables, tables
+from clframe.strategies.sparse.checks import check_head, check_weights, maskable
 from clframe.strategies.sparse.inference import check_inference, surest
-from clframe.strategies.sparse.isolation import Held, maskable, private, put
+from clframe.strategies.sparse.isolation import Held, private, put
 from clframe.types import Batch, Train
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Subnets:
 
     The weights of the backbone's Linear and Conv layers are masked; the head has rows of its own for each task; whatever else the
     backbone has, biases and normalisations with their statistics, is private to each task, beginning where the first one began.
+    Where the task is inferred, so is the head.
 
         store D        one dense copy of the masked weights; a weight that no task owns keeps its first value
         M_t            a bit for each of them; the weights that task t computes with
@@ -43,7 +45,8 @@ class Subnets:
 
     So an owned weight keeps its value bit for bit, whatever the optimizer, its momentum or its weight decay do, and a weight that
     is shared is in the forward pass of the later task with the value that it has. Logits of a finished task on the same batch
-    are bit-identical for ever.
+    are bit-identical for ever, unless that task itself comes back: then its biases, normalisation and head are trained on, its
+    weights are not.
 
     Args:
         setup: what every strategy is made from.
@@ -56,6 +59,7 @@ class Subnets:
         masks: of the task in progress, by name, bool.
         used: weights that finished tasks own, by name, bool.
         tasks: number of finished tasks.
+        expected: tasks of the stream, as the head was built for them.
 
     Raises:
         OptionError: an unknown inference, a head that does not fit it, or a backbone without a masked layer.
@@ -64,37 +68,28 @@ class Subnets:
     requires = frozenset({"boundaries", "task_train", "task_test"})
     grows = frozenset({"experiences"})  # a bit a weight, biases and normalisation for each task
 
+    masked = staticmethod(maskable)
+
     def __init__(self, setup: Setup, name: str, infer: str) -> None:
         self.name, self.infer, self.model = name, check_inference(infer), setup.model
         told = infer == "none"
         if not told:
             self.requires = frozenset({"boundaries", "classes"})
-        head = setup.model.head
-        if not isinstance(head, Head) or (head.kind == "multi") is not told:
-            kind = getattr(head, "kind", "none")
-            rule = f"'multi' for {name!r} where the task is told" if told else f"'single' for {name!r} that infers the task"
-            raise bad_option("head", rule, kind, "Leave it out; a task-incremental stream tells the task, else give infer=entropy.")
+        head = check_head(setup.model, name, told)
         self._weights = self.masked(setup.model)
-        if not self._weights:
-            raise bad_option(
-                "model", f"one with Linear or Conv layers for {name!r}", type(setup.model.backbone).__name__, "Give 'mlp'."
-            )
+        check_weights(self._weights, setup.model, name)
         self.layers = list(self._weights)
         self.optimizer = setup.optimizer([p for p in setup.model.parameters() if p.requires_grad])
         self.generator = generator(setup.seed, name)
-        self.expected = max(1, getattr(head, "num_tasks", 1))
+        self.expected = max(1, head.num_tasks)
         self.store = {n: w.detach().clone() for n, w in self._weights.items()}
-        self._first = private(self.model.backbone, self._weights)
+        self._first = private(self.model, self._weights, not told)
         self.masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in self._weights.items()}
         self.used = {n: torch.zeros_like(w, dtype=torch.bool) for n, w in self._weights.items()}
         self.archive = Archive(self.store)
         self._classes: dict[int, tuple[int, ...]] = {}
         self._task, self._steps, self._size, self._batch, self._epochs = -1, 0, 0, 0, setup.epochs
         self.forwards = self.backwards = 0
-
-    def masked(self, model: Network) -> dict[str, Tensor]:
-        """The weights that have a mask, by name."""
-        return maskable(model)
 
     @property
     def tasks(self) -> int:
@@ -153,10 +148,10 @@ class Subnets:
             self._classes[task] = tuple(sorted({*self._classes.get(task, ()), *train.classes}))
         if task in self.archive:
             self.masks = self.archive.masks(task)
-            put(self.model.backbone, self.archive.private(task))
+            put(self.model, self.archive.private(task))
         else:
             self.masks = self.choose({n: ~u for n, u in self.used.items()})
-            put(self.model.backbone, self._first)
+            put(self.model, self._first)
         with torch.no_grad():
             for n, w in self._weights.items():
                 w.copy_(self.store[n] * number(self.masks[n], w))
@@ -188,7 +183,7 @@ class Subnets:
                 new = self.masks[n] & ~self.used[n]
                 self.store[n] = torch.where(new, w.detach(), self.store[n])
                 self.used[n] = self.used[n] | self.masks[n]
-        self.archive.keep(self._task, self.masks, private(self.model.backbone, self._weights))
+        self.archive.keep(self._task, self.masks, private(self.model, self._weights, self.infer != "none"))
         self._settle()
 
     @torch.no_grad()
@@ -213,6 +208,12 @@ class Subnets:
             scores[rows] = self._by(one, x[rows], task[rows])
         return scores
 
+    @torch.no_grad()
+    def scores_of(self, task: int, x: Tensor) -> Tensor:
+        """Scores (B, C) of the subnet of one task; -inf for classes that it does not know."""
+        told = torch.full((len(x),), task, device=x.device) if self.infer == "none" else None
+        return self._only_own(self._by(task, x, told), task)
+
     def _by(self, task: int, x: Tensor, told: Tensor | None) -> Tensor:
         """Scores of one subnet; of the network as it is for the task in progress, and for one that has none yet."""
         if task == self._task or task not in self.archive:
@@ -226,7 +227,7 @@ class Subnets:
         if not known:
             scores: Tensor = self.model(x, None)
             return scores
-        return surest(torch.stack([self._only_own(self._by(task, x, None), task) for task in known]), self.infer)
+        return surest(torch.stack([self.scores_of(task, x) for task in known]), self.infer)
 
     def _only_own(self, logits: Tensor, task: int) -> Tensor:
         """The scores of the classes of the task; -inf elsewhere, where the task is not told."""
@@ -241,8 +242,7 @@ class Subnets:
         self._held = Held()
         self.archive.forget_last()
         self.hold_weights(self._held)
-        head = self.model.head
-        assert isinstance(head, Head)
+        head = cast(Head, self.model.head)
         own = torch.zeros(len(head.weight), dtype=torch.bool, device=head.weight.device)
         rows = head.table[self._task] if self.infer == "none" else head.table[0][list(self._classes.get(self._task, ()))]
         own[rows[rows >= 0]] = True
