@@ -30,5 +30,9 @@ class Cell:
         return f"density={self.density},init={self.init},growth={self.growth}"
 
 
-WITH_DEFECTS = (Cell("erk", "random", 0.05), Cell("erk", "random", 0.2))
+WITH_DEFECTS: dict[Cell, tuple[tuple[str, ...], ...]] = {
+    Cell("erk", "random", 0.05): (*((d,) for d in DEFECTS), DEFECTS),
+    Cell("erk", "random", 0.2): (("restore",), ("head",)),
+    Cell("uniform", "random", 0.05): (("restore",),),
+}
 """Where the released code grows weights of earlier tasks, and where its head is frozen whole by the first task."""

@@ -79,8 +79,18 @@ def _defects(results: Results, right: dict[Cell, BySeed]) -> dict[str, BySeed]:
         on = [d for d in DEFECTS if f"{d}=true" in name]
         what = "all" if len(on) == len(DEFECTS) else on[0]
         cell = _cell(name)
-        found[f"defects/{what}: ERK random {cell.density}"] = difference(right[cell], metric(results.of(name), "acc"))
+        init = "ERK" if cell.init == "erk" else cell.init
+        found[f"defects/{what}: {init} random {cell.density}"] = difference(right[cell], metric(results.of(name), "acc"))
+    gap = "defects/restore: {} random 0.05"
+    erk, uniform = Cell("erk", "random", 0.05), Cell("uniform", "random", 0.05)
+    loss = difference(found[gap.format("ERK")], found[gap.format("uniform")])
+    found["defects/restore: 0.05: uniform over ERK, random"] = _sum(difference(right[uniform], right[erk]), loss)
     return dict(sorted(found.items()))
+
+
+def _sum(first: BySeed, second: BySeed) -> BySeed:
+    pairs = {seed: (first[seed], second[seed]) for seed in first if seed in second}
+    return {seed: None if a is None or b is None else a + b for seed, (a, b) in pairs.items()}
 
 
 def _cell(strategy: str) -> Cell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from papers.dst.cells import DEFECTS, DENSITIES, GROWTHS, INITS, WITH_DEFECTS, Cell
+from papers.dst.cells import DENSITIES, GROWTHS, INITS, WITH_DEFECTS, Cell
 from papers.dst.outcome import figure, quantities
 from papers.study import Group, Study
 
@@ -56,8 +56,7 @@ def groups(scale: str) -> list[Group]:
         others = ("finetune", f"packnet(prune={0.75 if tasks == 10 else 0.9})")
         made.append(Group(f"others{tasks}", (stream,), others, options(scale, tasks), seeds=SEEDS))
         if tasks == 10:
-            kinds = [(d,) for d in DEFECTS] + [DEFECTS]
-            wrong = tuple(released(scale, tasks, cell, kind) for cell in WITH_DEFECTS for kind in kinds)
+            wrong = tuple(released(scale, tasks, cell, kind) for cell, kinds in WITH_DEFECTS.items() for kind in kinds)
             made.append(Group("defects10", (stream,), wrong, options(scale, tasks), seeds=SEEDS))
     return made
 
