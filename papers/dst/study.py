@@ -18,7 +18,7 @@ SEEDS = 3
 
 
 def dst(scale: str, tasks: int, cell: Cell) -> str:
-    """The strategy in words; where no free weight may be left for a task, it goes on with those of earlier ones, as in the paper."""
+    """The strategy in words; where no free weight may be left for a task, it goes on with those of others, as in the paper."""
     fills = ",full=share" if cell.density == 0.2 and (tasks == 20 or cell == Cell("uniform", "gradient", 0.2)) else ""
     return f"dst({cell.words},period={PERIOD[scale][tasks]}{fills})"
 
