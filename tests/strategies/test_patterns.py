@@ -91,6 +91,14 @@ def test_a_reservation_holds_through_every_exchange(growth: str, pattern: str) -
         assert now == own
 
 
+def test_the_rest_is_enough_for_all_tasks_in_whole_rows() -> None:
+    strategy, stream = made("dst(density=rest,share=false,pattern=fan-in,period=5)")
+    for task, _ in exchanges(strategy, stream, 5):
+        for mask in strategy.masks.values():
+            assert len(set(mask.flatten(1).sum(1).tolist())) == 1, task
+    assert strategy.tasks == 5
+
+
 @pytest.mark.parametrize("share", ["true", "false"])
 def test_a_density_of_the_rest_divides_what_is_free_by_the_tasks_to_come(share: str) -> None:
     strategy, stream = made(f"dst(density=rest,share={share},period=5)")

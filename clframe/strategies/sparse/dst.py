@@ -147,7 +147,7 @@ class DST(Subnets):
         left = max(1, self.expected - self.tasks)
         if self.options["density"] == "rest":
             rest = {n: max(1, members(f) // left) for n, f in free.items()}
-            self.count = {n: whole_rows(self.patterns[n], free[n].shape, k) for n, k in rest.items()}
+            self.count = {n: whole_rows(self.patterns[n], free[n].shape, k, at_most=True) for n, k in rest.items()}
         self._refuse_if_full(free)
         found = {}
         for n, pattern in self.patterns.items():

@@ -108,8 +108,8 @@ def pattern_of(name: str, shape: Sequence[int]) -> Pattern:
     return Rows(4 if name == "2:4" and fan_in % 4 == 0 else fan_in)
 
 
-def whole_rows(pattern: Pattern, shape: Sequence[int], count: int) -> int:
-    """The nearest count that gives each run as many, at least one.
+def whole_rows(pattern: Pattern, shape: Sequence[int], count: int, at_most: bool = False) -> int:
+    """The nearest count, or the next one below, that gives each run as many, at least one.
 
     Example:
         >>> whole_rows(Rows(8), (10, 8), 17)
@@ -118,7 +118,7 @@ def whole_rows(pattern: Pattern, shape: Sequence[int], count: int) -> int:
     if isinstance(pattern, Anywhere):
         return count
     runs = math.prod(shape) // pattern.size
-    return runs * max(1, round(count / runs))
+    return runs * max(1, count // runs if at_most else round(count / runs))
 
 
 def _drawn(like: Tensor, generator: torch.Generator) -> Tensor:
