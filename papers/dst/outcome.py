@@ -63,13 +63,12 @@ def quantities(runs: Runs) -> dict[str, BySeed]:
         found[f"{tasks} tasks/largest |BWT|"] = {
             s: max(100 * abs(r.metrics.bwt or 0.0) for r in every if r.seed == s) for s in seeds
         }
-        for other in runs[f"others{tasks}"].strategies:
-            some = runs[f"others{tasks}"].of(other)
-            found[f"{tasks} tasks/acc/{other}"] = metric(some, "acc")
-            if other == "finetune":
-                found[f"{tasks} tasks/la/{other}"] = metric(some, "la")
         for cell in sorted(accuracies[tasks]):
             found[f"{tasks} tasks/acc/{cell.init}, {cell.growth}, {cell.density}"] = accuracies[tasks][cell]
+    others = runs["others10"]
+    for name in others.strategies:
+        found[f"10 tasks/acc/{name}"] = metric(others.of(name), "acc")
+    found["10 tasks/la/finetune"] = metric(others.of("finetune"), "la")
     return found
 
 

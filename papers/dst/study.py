@@ -53,9 +53,9 @@ def groups(scale: str) -> list[Group]:
         )
         grid = tuple(dst(scale, tasks, cell) for cell in thinned_grid(scale, tasks))
         made.append(Group(f"tasks{tasks}", (stream,), grid, options(scale, tasks), seeds=SEEDS))
-        others = ("finetune", f"packnet(prune={0.75 if tasks == 10 else 0.9})")
-        made.append(Group(f"others{tasks}", (stream,), others, options(scale, tasks), seeds=SEEDS))
         if tasks == 10:
+            others = ("finetune", "packnet(prune=0.75)")
+            made.append(Group("others10", (stream,), others, options(scale, tasks), seeds=SEEDS))
             wrong = tuple(released(scale, tasks, cell, kind) for cell, kinds in WITH_DEFECTS.items() for kind in kinds)
             made.append(Group("defects10", (stream,), wrong, options(scale, tasks), seeds=SEEDS))
     return made
