@@ -173,8 +173,12 @@ METHODS = [
 ]
 
 
+HARDEST = ("momentum", "adamw")
+"""Optimizers that move a weight without a gradient most; the others are marked slow."""
+
+
 @pytest.mark.parametrize("words", METHODS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [o if o in HARDEST else pytest.param(o, marks=pytest.mark.slow) for o in OPTIMIZERS])
 @pytest.mark.parametrize("backbone", ["mlp", "normed"])
 def test_t11_what_a_task_answers_never_changes_by_a_bit(words: str, optimizer: str, backbone: str) -> None:
     strategy, stream = made(words, optimizer, "mlp" if backbone == "mlp" else conv_with_norm())
