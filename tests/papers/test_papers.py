@@ -138,7 +138,10 @@ def test_gradients_at_a_switch_and_curves_around_it() -> None:
     assert values[1] == 100 * result.accuracy[0, 0] and np.isnan(values[2])
 
 
-@pytest.mark.parametrize("one", EVERY, ids=names(EVERY))
+SHORT = [pytest.param(s, marks=[pytest.mark.slow] if s.name == "dst" else []) for s in EVERY]  # of dst there are 150 runs
+
+
+@pytest.mark.parametrize("one", SHORT, ids=names(EVERY))
 def test_a_study_runs_from_end_to_end(one: study.Study, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study.Study, "folder", property(lambda self: tmp_path))
     least = {"epochs": 1, "batch_size": 10, "subset": 2, "model": "mlp", "threads": 1}

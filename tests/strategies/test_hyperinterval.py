@@ -225,7 +225,7 @@ def test_every_new_box_lies_in_all_earlier_ones_where_containment_is_hard_and_on
     for experience in stream.experiences:
         learn(strategy, experience)
     for earlier, later in ((0, 1), (1, 2), (0, 2)):
-        assert bool(strategy.promised[earlier].contains(strategy.promised[later]).all())
+        assert bool(strategy.promises.boxes[earlier].contains(strategy.promises.boxes[later]).all())
 
 
 def test_soft_promises_are_broken_and_said_to_be() -> None:

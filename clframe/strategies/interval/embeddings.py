@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from clframe.errors import unknown_name
+from clframe.errors import bad_option, unknown_name
 from clframe.models.interval import Box
 
 if TYPE_CHECKING:
@@ -60,3 +60,23 @@ def universal(boxes: Sequence[Box]) -> Tensor:
     low = torch.stack([box.lower for box in boxes]).amax(0)
     high = torch.stack([box.upper for box in boxes]).amin(0)
     return (low + high) / 2
+
+
+def check_boxes(gamma: float, kappa: float, volume: float, ramp: float, nesting: str) -> None:
+    """The options of `HyperInterval` that boxes depend on, each by its rule.
+
+    Raises:
+        OptionError: one breaks it.
+    """
+    if not gamma >= 0:
+        raise bad_option("gamma", "zero or positive", gamma, "Give gamma=0.1.")
+    if not 0 <= kappa <= 1:
+        raise bad_option("kappa", "in [0, 1]", kappa, "Give kappa=0.5.")
+    if not volume >= 0:
+        raise bad_option("volume", "zero or positive", volume, "Give volume=0.1.")
+    if volume and not gamma:
+        raise bad_option("volume", "0 where gamma is 0, as a point cannot be made wide", volume, "Give gamma=0.1.")
+    if not 0 < ramp <= 1:
+        raise bad_option("ramp", "a share in (0, 1]", ramp, "Give ramp=0.5.")
+    if nesting not in NESTINGS:
+        raise unknown_name("nesting", nesting, NESTINGS)

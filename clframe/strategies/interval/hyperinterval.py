@@ -9,20 +9,22 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from clframe.errors import bad_option, unknown_name
 from clframe.models.interval import Box, Promise
-from clframe.models.interval.forward import refuse_unbounded, traced
+from clframe.models.interval.forward import propagate, refuse_unbounded, traced
 from clframe.strategies.build import Setup
-from clframe.strategies.interval.embeddings import NESTINGS, nested, radii, universal
+from clframe.strategies.interval.embeddings import check_boxes, nested, radii, universal
 from clframe.strategies.interval.generated import Generated
 from clframe.strategies.interval.options import Options
+from clframe.strategies.interval.promises import Promises
+from clframe.strategies.interval.surest import weighted_entropy
 from clframe.strategies.interval.target import narrow
 from clframe.strategies.interval.worst_case import kept_inside, worst_loss
 from clframe.strategies.loss import classification_loss
+from clframe.strategies.sparse.inference import chosen
 from clframe.types import Batch, Train
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, fx
 
 
 class HyperInterval(Generated):
@@ -32,13 +34,13 @@ class HyperInterval(Generated):
                 = gamma/(2d) cos(e_t) -+ gamma/d                          "universal": all boxes overlap, whatever the e_t are
         Theta_t = bounds of H over box_t                                  a box of weights; c_t its centre
         loss    = kappa CE(f(x; c_t), y) + (1 - kappa) CE(worst over Theta_t, y)
-                  + beta mean_{j != t} drift_j + fisher sum_{j != t} F_j . drift_j
+                  + beta mean_{j != t} drift_j + fisher sum_{j != t} F_j . drift_j - volume mean log(radius of Theta_t / s + 1e-5)
         drift_j = (c_j - c_j*)^2, "universal": the mean of that of both ends and the centre; *: as the task began
 
-    with F_j the diagonal Fisher information of the weights that answered for task j when it ended.
+    with F_j the diagonal Fisher information of the weights that answered for task j when it ended, and s the scale of each weight.
 
-    gamma rises from 0, and kappa falls from 1, in a line over the share `ramp` of a task's updates. What answers is f(x; c_t), or,
-    "universal", f(x; H(e*)) for all tasks, with e* the centre of what all boxes have in common.
+    gamma and volume rise from 0, and kappa falls from 1, in a line over the share `ramp` of a task's updates. What answers is
+    f(x; c_t), or, "universal", f(x; H(e*)) for all tasks, with e* the centre of what all boxes have in common.
 
     The guarantee: when a task ends, `promise` keeps Theta_t. A sample that every network in Theta_t classifies correctly (a
     certified one) is classified correctly by whatever answers later, as long as that lies in Theta_t; whether it does is seen
@@ -47,21 +49,20 @@ class HyperInterval(Generated):
 
     Args:
         setup: what every strategy is made from.
-        infer: "none" where the task is told; "universal" for one network for all tasks, which must share their classes; "entropy"
-            or "energy" for the network that is surest, which no certificate covers.
+        infer: "none" where the task is told; "universal" for one network for all tasks, which must share their classes; "entropy",
+            "energy", or "interval", entropy weighted by narrow bounds, for the network that is surest: no certificate covers that.
         gamma: sum of the radii of a box of embeddings.
         kappa: weight of the centre's loss at the end, in [0, 1].
+        volume: how strongly wide boxes of weights are rewarded; the rest of the loss makes them narrower.
         beta: how strongly earlier outputs are held.
         hard: keep what answers inside the boxes of weights of earlier tasks.
         ramp: share of a task's updates in which gamma and kappa come to their values, in (0, 1].
         nesting: "cos" or "tanh", for "universal".
         embedding, hidden, chunk, chunk_embedding: of the hypernetwork (see `Hypernetwork`).
-        fisher: how strongly, beyond that, weighted by what each task's answers depended on, summed over tasks; 0: not at all.
-        samples: training samples of a task that this is measured on.
+        fisher, samples: how strongly, beyond that, weighted by F_j, and training samples of a task that F_j is measured on.
         sampled: earlier tasks that are compared in an update; 0: all.
         lookahead: take the gradient of the drift after a step on the task's loss.
-        warmup: share of a task's updates, at its start, in which the learning rate rises.
-        decay: share of a task's updates, at its end, in which the learning rate falls to 0.
+        warmup, decay: shares of a task's updates, at its start and end, in which the learning rate rises, and falls to 0.
         reference_compat: what the published code does, where this differs: see 1 to 4, and 7.
 
     Raises:
@@ -72,6 +73,7 @@ class HyperInterval(Generated):
         - hyperinterval/worst: (1 - kappa) times that of the worst network in the box, or less while that is large.
         - hyperinterval/drift: beta times the drift, from the second task on.
         - hyperinterval/fisher: fisher times its weighted sum, where that is asked for.
+        - hyperinterval/volume: - volume times the mean log of the radii, where that is asked for.
 
     Example:
         >>> import clframe
@@ -95,10 +97,10 @@ class HyperInterval(Generated):
         6. The learning rate falls at the end of a task; there the best weights by validation accuracy, or training loss, are taken.
         7. The worst-case loss counts no more than 1 + that of the centre while it is larger (reference_compat), and the learning
            rate rises at the start of a task: else a task may begin with a worst case that leaves no unit of the target active.
-        8. Chunks, weights by Fisher information, and hard containment, which there are no counterparts of.
+        8. Chunks, weights by Fisher information, a reward for wide boxes, and hard containment, which there are no counterparts of.
     """
 
-    inferences = ("none", "universal", "entropy", "energy")
+    inferences = ("none", "universal", "entropy", "energy", "interval")
     checked_on_touchy = "mlp(hidden=[24])"  # dropout and normalisation have no bounds while training
 
     def __init__(
@@ -108,6 +110,7 @@ class HyperInterval(Generated):
         infer: str = "none",
         gamma: float = 0.1,
         kappa: float = 0.5,
+        volume: float = 0.0,
         beta: float = 0.01,
         hard: bool = False,
         ramp: float = 0.5,
@@ -124,20 +127,14 @@ class HyperInterval(Generated):
         decay: float = 0.5,
         reference_compat: bool = False,
     ) -> None:
-        if not gamma >= 0:
-            raise bad_option("gamma", "zero or positive", gamma, "Give gamma=0.1.")
-        if not 0 <= kappa <= 1:
-            raise bad_option("kappa", "in [0, 1]", kappa, "Give kappa=0.5.")
-        if not 0 < ramp <= 1:
-            raise bad_option("ramp", "a share in (0, 1]", ramp, "Give ramp=0.5.")
-        if nesting not in NESTINGS:
-            raise unknown_name("nesting", nesting, NESTINGS)
+        check_boxes(gamma, kappa, volume, ramp, nesting)
         sizes = (infer, embedding, hidden, chunk, chunk_embedding)
         super().__init__(setup, "hyperinterval", Options(*sizes, beta, fisher, samples, sampled, lookahead, warmup, decay))
-        self.gamma, self.kappa, self.hard, self.ramp, self.nesting = gamma, kappa, hard, ramp, nesting
-        self.reference_compat = reference_compat
+        self.gamma, self.kappa, self.volume, self.hard, self.ramp = gamma, kappa, volume, hard, ramp
+        self.nesting, self.reference_compat = nesting, reference_compat
         self.spread: dict[int, nn.Parameter] = {}
-        self.promised: dict[int, Box] = {}
+        self.promises = Promises(shared=infer == "universal")
+        self._graphs: dict[int, fx.GraphModule] = {}
         refuse_unbounded(traced(self.target.train()))
 
     @property
@@ -160,18 +157,13 @@ class HyperInterval(Generated):
         return Box.around(self.embeddings[task], radii(self.spread[task], gamma))
 
     def region(self, tasks: Sequence[int]) -> Box:
-        """The boxes of weights (T, P) that the hypernetwork makes of the tasks' boxes of embeddings now."""
+        """The boxes of weights (T, P) that the hypernetwork makes of the tasks' boxes of embeddings."""
         boxes = [self.box(t) for t in tasks]
         return self.net.bounds(torch.stack([b.centre for b in boxes]), torch.stack([b.radius for b in boxes]))
 
     def limit(self, task: int) -> Box | None:
         """What must hold the weights (P,) of this task, where containment is hard."""
-        if not self.hard:
-            return None
-        held = [box for t, box in self.promised.items() if self.infer == "universal" or t == task]
-        if not held:
-            return None
-        return Box(torch.stack([b.lower for b in held]).amax(0), torch.stack([b.upper for b in held]).amin(0))
+        return self.promises.limit(task) if self.hard else None
 
     def aim(self) -> None:
         """The boxes of weights of the other tasks."""
@@ -195,24 +187,26 @@ class HyperInterval(Generated):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of the centre, and that of the worst network in the box."""
-        region, y = self._present(), self._output[batch.y]
+        region, y = self._inside(self._task), self._output[batch.y]
         kappa, count = self.weight_of_centre, len(self._classes[self._task])
-        scores = functional_call(self._net, narrow(self.net.split(region.centre), count), (batch.x,))
+        scores = functional_call(self.target.with_outputs(count), narrow(self.net.split(region.centre), count), (batch.x,))
         centre = classification_loss(scores, y, batch.weight)
         if kappa == 1:
             return {"ce": centre}
-        worst = worst_loss(self._graph, batch.x, y, self._boxes(region, count), batch.weight, not self.reference_compat)
+        worst = worst_loss(self._graph(count), batch.x, y, self._boxes(region, count), batch.weight, not self.reference_compat)
         share = 1.0 if self.reference_compat else ((1 + centre) / worst).detach().clamp(max=1.0)
-        return {"ce": kappa * centre, "hyperinterval/worst": (1 - kappa) * share * worst}
+        terms = {"ce": kappa * centre, "hyperinterval/worst": (1 - kappa) * share * worst}
+        if self.volume:
+            terms["hyperinterval/volume"] = -self.volume * self.risen * (region.radius / self.net.scale + 1e-5).log().mean()
+        return terms
 
     def change(self, tasks: Sequence[int]) -> Tensor:
         """Of the centres; the mean of that of both ends and the centre, where one network is to lie in all boxes."""
         now = self.region(tasks)
         low, high = (torch.cat([getattr(self._goal[t], end) for t in tasks]) for end in ("lower", "upper"))
         centre = (now.centre - (low + high) / 2).square()
-        if self.infer != "universal":
-            return centre
-        return (centre + (now.lower - low).square() + (now.upper - high).square()) / 3
+        ends = (now.lower - low).square() + (now.upper - high).square()
+        return centre if self.infer != "universal" else (centre + ends) / 3
 
     def drift(self, tasks: Sequence[int]) -> dict[str, Tensor]:
         """Terms that hold what is put out for these tasks; in the published code, with beta over their number."""
@@ -232,6 +226,19 @@ class HyperInterval(Generated):
         return self.net.split(weights if limit is None else kept_inside(weights, limit))
 
     @torch.no_grad()
+    def predict(self, x: Tensor, task: Tensor | None = None) -> Tensor:
+        """Scores (B, C), each sample by the network of its task, by the one that is surest, or by the one for all."""
+        if self.infer != "interval":
+            return super().predict(x, task)
+        scores, sure = (torch.stack([of(t, x) for t in self.embeddings]) for of in (self.scores_of, self.surety))
+        return chosen(scores, sure)
+
+    def surety(self, task: int, x: Tensor) -> Tensor:
+        """How sure (B,) all networks in the box of a task are, taken together."""
+        count = len(self._classes[task])
+        return -weighted_entropy(propagate(self._graph(count), x, self._boxes(self._inside(task), count)).out)
+
+    @torch.no_grad()
     def universal(self) -> Tensor:
         """e*, the centre of what all boxes of embeddings have in common."""
         return universal([self.box(t) for t in self.embeddings])
@@ -240,23 +247,23 @@ class HyperInterval(Generated):
         """The task is over: its box of weights is a promise from now on."""
         super().end(train)
         with torch.no_grad():
-            region = self._present()
-        self.promised[self._task] = Box(region.lower.clone(), region.upper.clone())
+            region = self._inside(self._task)
+        self.promises.keep(self._task, Box(region.lower.clone(), region.upper.clone()))
 
     def promise(self, experience: int, task: int | None) -> Promise | None:
         """The box of weights of an experience's task and what answers for it now; None where the task is inferred, or not begun."""
         key = experience if task is None or self.infer != "none" else task
-        if self.infer in ("entropy", "energy") or key not in self.embeddings:
+        if self.infer not in ("none", "universal") or key not in self.embeddings:
             return None
         count = len(self._classes[key])
         with torch.no_grad():
-            region = self.promised[key] if key in self.promised else self._present()
+            region = self.promises.boxes[key] if key in self.promises.boxes else self._inside(self._task)
             deployed = {n: w.clone() for n, w in narrow(self.weights(key), count).items()}
         return Promise(self.target.with_outputs(count), self._boxes(region, count), deployed, self._classes[key])
 
-    def _present(self) -> Box:
-        """The box of weights (P,) of the task in progress."""
-        region, limit = self.region([self._task]), self.limit(self._task)
+    def _inside(self, task: int) -> Box:
+        """The box of weights (P,) of a task as it is made now."""
+        region, limit = self.region([task]), self.limit(task)
         low, high = region.lower[0], region.upper[0]
         return Box(low, high) if limit is None else Box(kept_inside(low, limit), kept_inside(high, limit))
 
@@ -264,10 +271,10 @@ class HyperInterval(Generated):
         low, high = self.net.split(region.lower), self.net.split(region.upper)
         return narrow({name: Box(low[name], high[name]) for name in low}, outputs)
 
-    def _settle(self) -> None:
-        super()._settle()
-        self._net = self.target.with_outputs(len(self._classes[self._task]))
-        self._graph = traced(self._net)
+    def _graph(self, outputs: int) -> fx.GraphModule:
+        if outputs not in self._graphs:
+            self._graphs[outputs] = traced(self.target.with_outputs(outputs))
+        return self._graphs[outputs]
 
     def passes(self, size: int, held: int) -> tuple[float, float]:
         """The box of a batch is counted as four passes of it, bounds of the hypernetwork as two."""
@@ -275,20 +282,19 @@ class HyperInterval(Generated):
 
     def kept(self) -> object:
         """Promises and the shapes of boxes, too."""
-        ends = [(b.lower, b.upper) for b in self.promised.values()]
-        return [super().kept(), [p.detach() for p in self.spread.values()], ends]
+        return [super().kept(), [p.detach() for p in self.spread.values()], self.promises.ends()]
 
     def state_dict(self) -> dict[str, Any]:
         """And the shapes of boxes, and what was promised."""
         spread = {t: p.detach().clone() for t, p in self.spread.items()}
-        return {**super().state_dict(), "spread": spread, "promised": {t: [b.lower, b.upper] for t, b in self.promised.items()}}
+        return {**super().state_dict(), "spread": spread, "promised": self.promises.ends()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.spread = {t: nn.Parameter(p.to(self._device, copy=True)) for t, p in state["spread"].items()}
-        self.promised = {t: Box(*(end.to(self._device, copy=True) for end in ends)) for t, ends in state["promised"].items()}
+        self.promises.put_back(state["promised"], self._device)
         super().load_state_dict(state)
 
     def describe(self) -> Mapping[str, Any]:
         """Name and options, for the resolved spec."""
-        return self.described("HyperInterval", "gamma", "kappa", "hard", "ramp", "nesting", "reference_compat")
+        return self.described("HyperInterval", "gamma", "kappa", "volume", "hard", "ramp", "nesting", "reference_compat")

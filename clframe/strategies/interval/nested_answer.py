@@ -14,8 +14,8 @@ from torch.nn import functional
 from clframe.errors import bad_option
 from clframe.models import Head, Network
 from clframe.models.interval import Box, Promise
-from clframe.models.interval.backward import least
 from clframe.models.interval.forward import propagate, traced
+from clframe.models.interval.margins import margins
 from clframe.strategies.sparse.checks import check_weights, maskable
 
 if TYPE_CHECKING:
@@ -108,9 +108,7 @@ class Answers:
         Raises:
             OptionError: a layer has no sound rule.
         """
-        made = propagate(self._graph, x, boxes)
-        unit = torch.eye(made.out.lower.shape[1], dtype=x.dtype, device=x.device)
-        return least(made, unit[y][:, None, :] - unit, 1)
+        return margins(propagate(self._graph, x, boxes), y, 1)
 
     def promise(self, task: int, boxes: Mapping[str, Box]) -> Promise:
         """The boxes, and the weights that answer now."""

@@ -41,5 +41,10 @@ def surest(each: Tensor, how: str) -> Tensor:
     else:
         log = each.log_softmax(-1)
         sure = (log.exp() * log.masked_fill(log.isinf(), 0.0)).sum(-1)
+    return chosen(each, sure)
+
+
+def chosen(each: Tensor, sure: Tensor) -> Tensor:
+    """Of the scores (T, B, C) those (B, C) of the subnet for which `sure` (T, B) is largest; the first of equals."""
     best = sure.argmax(0)
     return each.gather(0, best.view(1, -1, 1).expand(1, -1, each.shape[-1]))[0]
