@@ -24,7 +24,7 @@ ALLOWED = {
     "data": {"errors", "types", "seeding"},
     "scenarios": {"errors", "types", "seeding", "registry", "data"},
     "models": {"errors", "types", "seeding", "locate"},
-    "selection": {"errors", "types", "seeding"},
+    "selection": {"errors", "types", "seeding", "registry", "data"},
     "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection"},
     "eval": {"errors", "types", "seeding", "registry"},
     "executors": {"errors", "checkpoint"},

@@ -1,4 +1,4 @@
-"""Choosing what to keep: replay memories, and (as they land) samplers and coresets that speak the same language."""
+"""Choosing what to keep: replay memories, and weighted coresets of a pool of samples."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import torch
 
 from clframe.errors import unknown_name
 from clframe.selection.class_balanced import ClassBalanced
+from clframe.selection.coreset import Coreset, load
+from clframe.selection.estimate import Estimate
 from clframe.selection.greedy import Greedy
 from clframe.selection.herding import Herding, herd
+from clframe.selection.losses import Losses
 from clframe.selection.memory import Memory
+from clframe.selection.pool import Pool, open_pool, pool_of
 from clframe.selection.reservoir import Reservoir
 from clframe.selection.ring import Ring
+from clframe.selection.select import select
 
 MEMORIES: dict[str, type[Memory]] = {
     "reservoir": Reservoir,
@@ -33,4 +38,22 @@ def memory(kind: str, size: int, generator: torch.Generator) -> Memory:
     return MEMORIES[kind](size, generator)
 
 
-__all__ = ["MEMORIES", "ClassBalanced", "Greedy", "Herding", "Memory", "Reservoir", "Ring", "herd", "memory"]
+__all__ = [
+    "MEMORIES",
+    "ClassBalanced",
+    "Coreset",
+    "Estimate",
+    "Greedy",
+    "Herding",
+    "Losses",
+    "Memory",
+    "Pool",
+    "Reservoir",
+    "Ring",
+    "herd",
+    "load",
+    "memory",
+    "open_pool",
+    "pool_of",
+    "select",
+]

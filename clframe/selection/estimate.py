@@ -1,0 +1,168 @@
+"""The mean of a quantity over a pool, from a weighted sample, with a 95 % interval; and what a theorem says beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from clframe.selection.draws import Draw
+from clframe.selection.draws.draw import Numbers, Rows
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error.
+
+    Attributes:
+        mean: the estimate.
+        error: its standard error; infinite where one draw says nothing of it.
+        freedom: degrees of freedom of the interval.
+
+    Example:
+        >>> found = Estimate(2.0, 0.1, 99)
+        >>> round(found.low, 3), round(found.high, 3)
+        (1.802, 2.198)
+    """
+
+    mean: float
+    error: float
+    freedom: float
+
+    @property
+    def half(self) -> float:
+        """Half the width of the 95 % interval."""
+        from scipy.special import ndtri, stdtrit
+
+        wide = ndtri(0.975) if math.isinf(self.freedom) else stdtrit(max(1.0, self.freedom), 0.975)
+        return float(wide) * self.error
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        return self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        return self.mean + self.half
+
+
+def drawn_mean(draw: Draw, values: Numbers, n: int) -> Estimate:
+    """The mean over n rows from a draw: that of f_j / (n p_j) over m draws, each with its probability p_j.
+
+        mean = (1/m) sum_j t_j,   t_j = m f_j / (n expected_j),   error = sd(t) / sqrt(m)
+
+    Rows that were certain (without replacement, expected = 1) have no part in the error; for the others that of draws with
+    replacement is taken, which is too large rather than too small. The weights are never divided by their sum: with
+    probabilities in proportion to a guess of f that costs most of what they gain.
+
+    Args:
+        draw: what was drawn.
+        values: f of each row that was drawn (m,).
+        n: rows of the pool.
+
+    Example:
+        >>> draw = Draw(np.array([0, 2]), np.array([1, 1]), np.array([1.0, 0.5]), 2, replaced=False)
+        >>> drawn_mean(draw, np.array([3.0, 1.0]), 4).mean
+        1.25
+
+    Reference: Hansen, Hurwitz, 1943; Horvitz, Thompson, 1952.
+    """
+    total = float((draw.weight * values).sum())
+    certain = np.zeros(len(values), dtype=bool) if draw.replaced else draw.expected >= 1
+    rest = ~certain
+    m = int(draw.count[rest].sum())
+    if not m:
+        return Estimate(total / n, 0.0, math.inf)
+    t = m * values[rest] / draw.expected[rest]
+    mean = float((draw.count[rest] * t).sum()) / m
+    variance = float((draw.count[rest] * (t - mean) ** 2).sum()) / (m - 1) if m > 1 else math.inf
+    return Estimate(total / n, math.sqrt(variance / m) / n, m - 1)
+
+
+def stratified_mean(values: Numbers, stratum: Rows, sizes: Mapping[int, int]) -> Estimate:
+    """The mean over all strata from simple random samples without replacement of each.
+
+        mean = sum_h W_h mean_h,   error^2 = sum_h W_h^2 (1 - m_h / N_h) s_h^2 / m_h,   W_h = N_h / N
+
+    A stratum with one sample lends the variance that all strata have within them, pooled.
+
+    Args:
+        values: of each row that was drawn (m,).
+        stratum: which each is of (m,).
+        sizes: N_h of each stratum with rows in the pool.
+
+    Example:
+        >>> stratified_mean(np.array([1.0, 1.0, 5.0, 5.0]), np.array([0, 0, 1, 1]), {0: 30, 1: 10})
+        Estimate(mean=2.0, error=0.0, freedom=2)
+
+    Reference: Cochran, "Sampling Techniques", 1977, chapter 5.
+    """
+    n = sum(sizes.values())
+    groups = {h: values[stratum == h] for h in sizes}
+    several = [g for g in groups.values() if len(g) > 1]
+    freedom = sum(len(g) - 1 for g in several)
+    pooled = sum(float(((g - g.mean()) ** 2).sum()) for g in several) / freedom if freedom else math.inf
+    mean = variance = 0.0
+    for h, g in groups.items():
+        share, m = sizes[h] / n, len(g)
+        mean += share * float(g.mean())
+        if m < sizes[h]:
+            within = float(g.var(ddof=1)) if m > 1 else pooled
+            variance += share**2 * (1 - m / sizes[h]) * within / m
+    return Estimate(mean, math.sqrt(variance), max(1, freedom))
+
+
+def together(estimates: list[tuple[float, Estimate]]) -> Estimate:
+    """Unbiased estimates of one mean that do not sway each other, weighted by numbers fixed beforehand.
+
+    Example:
+        >>> together([(1, Estimate(1.0, 0.3, 9)), (3, Estimate(2.0, 0.1, 29))]).mean
+        1.75
+    """
+    total = sum(w for w, _ in estimates)
+    shares = [(w / total, e) for w, e in estimates if w]
+    parts = [(share * e.error) ** 2 for share, e in shares]
+    variance = sum(parts)
+    below = sum(v**2 / max(1.0, e.freedom) for v, (_, e) in zip(parts, shares, strict=True))
+    return Estimate(sum(share * e.mean for share, e in shares), math.sqrt(variance), variance**2 / below if below else math.inf)
+
+
+def effective(weight: Numbers, count: Rows) -> float:
+    """Kish's effective sample size of m draws, (sum w)^2 / sum w^2, with a weight for each draw.
+
+    Example:
+        >>> effective(np.array([1.0, 1.0, 2.0]), np.array([1, 1, 2]))  # the last was drawn twice
+        4.0
+    """
+    each = weight / count
+    return float((count * each).sum() ** 2 / (count * each**2).sum())
+
+
+def draws_needed(epsilon: float, delta: float) -> int:
+    """How many draws the theorem of sensitivity sampling asks for: ceil(eps^-2 (2 + 2 eps / 3) ln(2 / delta)).
+
+    Example:
+        >>> draws_needed(0.1, 0.05), draws_needed(0.01, 0.01)
+        (763, 106320)
+
+    Reference: Axiotis et al., "Data-efficient learning via clustering-based sensitivity sampling", ICML 2024; the constants by
+        Bernstein's inequality.
+    """
+    return math.ceil((2 + 2 * epsilon / 3) / epsilon**2 * math.log(2 / delta))
+
+
+def epsilon_of(draws: int, delta: float) -> float:
+    """The least epsilon for which so many draws are enough.
+
+    Example:
+        >>> round(epsilon_of(763, 0.05), 3)
+        0.1
+    """
+    scale = math.log(2 / delta) / draws
+    return scale / 3 + math.sqrt((scale / 3) ** 2 + 2 * scale)

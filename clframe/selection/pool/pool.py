@@ -1,0 +1,224 @@
+"""A pool: n samples by their embeddings, ids, and columns such as losses and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+
+from clframe.errors import DataError, unknown_name
+from clframe.selection.pool.vectors import Floats, InMemory, Shards, Vectors
+
+Column: TypeAlias = npt.NDArray[Any]
+
+BLOCK = 16384
+"""Rows that are read at once. What is summed block by block is the same whoever does the blocks."""
+
+
+class Block(NamedTuple):
+    """Some rows of a pool: the number of the first one, and their embeddings (b, d)."""
+
+    start: int
+    x: Floats
+
+
+@final
+@dataclass(frozen=True)
+class Pool:
+    """n samples to choose from. Nothing of it is copied; a choice is a list of its ids.
+
+    Attributes:
+        vectors: the embeddings (n, d).
+        ids: the id of each row (n,), whole numbers or strings, none of them twice; by default 0 to n - 1.
+        columns: more about each row, by name (n,).
+        name: for reports and the manifest.
+
+    Raises:
+        DataError: a column of another length, or an id that occurs twice.
+
+    Example:
+        >>> pool = pool_of(np.eye(3), label=[0, 1, 1])
+        >>> pool.n, pool.d, pool.column("label").tolist(), pool.id_of(np.array([2])).tolist()
+        (3, 3, [0, 1, 1], [2])
+    """
+
+    vectors: Vectors
+    ids: Column | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    name: str = "pool"
+
+    def __post_init__(self) -> None:
+        for name, values in {**self.columns, **({} if self.ids is None else {"id": self.ids})}.items():
+            if len(values) != self.n:
+                raise DataError(
+                    f"column {name!r} must have one value for each of the {self.n:,} embeddings; got {len(values):,}. "
+                    "Give both in the same order and length."
+                )
+        if self.ids is not None:
+            _check_unique(self.ids)
+
+    @property
+    def n(self) -> int:
+        """How many samples."""
+        return self.vectors.shape[0]
+
+    @property
+    def d(self) -> int:
+        """How long an embedding is."""
+        return self.vectors.shape[1]
+
+    @property
+    def starts(self) -> range:
+        """The first row of each block."""
+        return range(0, self.n, BLOCK)
+
+    def block(self, start: int) -> Block:
+        """The block that begins with this row."""
+        return Block(start, self.vectors.read(start, min(start + BLOCK, self.n)))
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows, in order."""
+        return (self.block(start) for start in self.starts)
+
+    def id_of(self, rows: npt.NDArray[np.int64]) -> Column:
+        """The ids of some rows."""
+        return rows.copy() if self.ids is None else self.ids[rows]
+
+    def column(self, name: str) -> Column:
+        """A column by name.
+
+        Raises:
+            OptionError: no such column.
+        """
+        if name not in self.columns:
+            raise (
+                unknown_name("column", name, self.columns)
+                if self.columns
+                else DataError(f"{self.name} must have a column {name!r}; got embeddings alone. Give it beside them.")
+            )
+        return self.columns[name]
+
+    def numbers(self, name: str, least: float | None = None) -> npt.NDArray[np.float64]:
+        """A column of finite numbers, none below `least`.
+
+        Raises:
+            DataError: others; the rows are named.
+        """
+        values = self.column(name)
+        if values.dtype.kind not in "iufb":
+            raise DataError(f"column {name!r} must hold numbers; got {values.dtype}. Name another column.")
+        found = values.astype(np.float64)
+        bad = ~np.isfinite(found) if least is None else ~(np.isfinite(found) & (found >= least))
+        if bad.any():
+            rule = "finite numbers" if least is None else f"finite numbers of at least {least:g}"
+            raise DataError(
+                f"column {name!r} must hold {rule}; got {found[bad][0]:g} {rows_named(bad)}. Mend or leave out these rows."
+            )
+        return found
+
+
+def pool_of(
+    embeddings: npt.NDArray[Any] | Sequence[Sequence[float]] | Vectors,
+    *,
+    ids: Sequence[Any] | Column | None = None,
+    name: str = "pool",
+    **columns: Sequence[Any] | Column | None,
+) -> Pool:
+    """A pool of arrays, lists or tensors.
+
+    Args:
+        embeddings: (n, d), also a memory map, a tensor, or anything that reads like `Vectors`.
+        ids: one for each row.
+        name: for reports.
+        columns: values (n,) by name, such as loss=... and label=...; None for one that there is not.
+
+    Raises:
+        DataError: see `Pool`.
+
+    Example:
+        >>> pool_of([[0.0, 1.0], [1.0, 1.0]], loss=[0.5, 2.0]).columns["loss"].tolist()
+        [0.5, 2.0]
+    """
+    vectors = embeddings if hasattr(embeddings, "read") and hasattr(embeddings, "take") else InMemory(np.asarray(embeddings), name)
+    made = {key: np.asarray(values) for key, values in columns.items() if values is not None}
+    return Pool(vectors, None if ids is None else np.asarray(ids), made, name)  # type: ignore[arg-type]
+
+
+def open_pool(
+    path: str | Path | Sequence[str | Path], *, embedding: str = "embedding", ids: str | None = None, **columns: str | Path | None
+) -> Pool:
+    """A pool in files: `.npy` embeddings with `.npy` columns, a folder of `.npy` shards, or Parquet with columns by name.
+
+    Args:
+        path: a `.npy` or `.parquet` file, several of them, or a folder of either.
+        embedding: column of the embeddings, in Parquet.
+        ids: column of the ids, in Parquet; a `.npy` file beside `.npy` embeddings.
+        columns: by what they are, their column or file: loss="loss", label="labels.npy".
+
+    Raises:
+        DataError: a missing or damaged file, or a missing column.
+    """
+    files = _files(path)
+    name = Path(files[0]).stem if len(files) == 1 else Path(files[0]).parent.name
+    asked = {key: str(value) for key, value in columns.items() if value is not None}
+    if files[0].suffix == ".npy":
+        loaded = {key: _values(value) for key, value in asked.items()}
+        return Pool(Shards(files), None if ids is None else _values(ids), loaded, name)
+    from clframe.selection.pool.parquet import Parquet, parquet_column
+
+    taken = {key: parquet_column(files, value) for key, value in asked.items()}
+    return Pool(Parquet(files, embedding), None if ids is None else parquet_column(files, ids), taken, name)
+
+
+def rows_named(bad: npt.NDArray[np.bool_], start: int = 0) -> str:
+    """Which rows, in words.
+
+    Example:
+        >>> rows_named(np.array([False, True, True])), rows_named(np.ones(9, dtype=bool))
+        ('in rows 1 and 2', 'in rows 0, 1, 2 and 6 more')
+    """
+    rows = [str(start + int(r)) for r in np.flatnonzero(bad)]
+    if len(rows) == 1:
+        return f"in row {rows[0]}"
+    last = rows[-1] if len(rows) <= 3 else f"{len(rows) - 3:,} more"
+    return f"in rows {', '.join(rows[: min(3, len(rows) - 1)])} and {last}"
+
+
+def _check_unique(ids: Column) -> None:
+    order = np.argsort(ids, kind="stable")
+    twice = np.flatnonzero(ids[order[1:]] == ids[order[:-1]])
+    if len(twice):
+        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
+        more = f", and {len(twice) - 1:,} more such pairs" if len(twice) > 1 else ""
+        raise DataError(
+            f"ids must differ; got {ids[first]!r} in rows {first} and {second}{more}. Leave the ids out to number the rows."
+        )
+
+
+def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    found: list[Path] = []
+    for one in paths:
+        found += sorted(f for f in one.iterdir() if f.suffix in (".npy", ".parquet")) if one.is_dir() else [one]
+    kinds = {f.suffix for f in found}
+    missing = [f for f in found if not f.exists()]
+    if missing:
+        raise DataError(f"{missing[0]} must be a file or folder; got none. Correct the path.")
+    if len(kinds) != 1 or not kinds <= {".npy", ".parquet"}:
+        got = ", ".join(sorted(kinds)) or "no such file"
+        raise DataError(f"{path} must be .npy or .parquet files of one kind; got {got}. Name the files.")
+    return found
+
+
+def _values(path: str) -> Column:
+    try:
+        values: Column = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} must be a readable .npy file of one value for each row; got {error}. Write it with numpy.save."
+        ) from error
+    return values.reshape(-1) if values.ndim == 2 and values.shape[1] == 1 else values
