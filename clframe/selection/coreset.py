@@ -75,7 +75,8 @@ class Coreset:
             >>> select(pool_of(np.zeros((10, 2))), size=4, method="uniform").training_weights().tolist()
             [1.0, 1.0, 1.0, 1.0]
         """
-        return self.weights * len(self.weights) / self.weights.sum()
+        found: Numbers = self.weights * (len(self.weights) / self.weights.sum())
+        return found
 
     def table(self) -> pd.DataFrame:
         """One row for each chosen sample: id, row, weight, probability, count, stratum, score."""

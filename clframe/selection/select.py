@@ -42,8 +42,8 @@ def select(
         pool: see `pool_of` and `open_pool`.
         size: how many.
         method: a name, a name with options ("sensitivity(mixture=0.5)"), or a `Method`.
-        loss: of each row (n,), or a function that returns the losses of rows (k,) -> (k,); by default the column "loss" of the pool,
-            if it has one. Only the losses of rows that a method asks for are looked at, and these are counted.
+        loss: of each row (n,), or a function that returns the losses of rows (k,) -> (k,); by default the column "loss" of the
+            pool, if it has one. Only the losses of rows that a method asks for are looked at, and these are counted.
         seed: root of all random numbers.
         k: cells of k-means, for methods that need them; 0: by the size of the pool.
         kmeans: more about it; then k must be 0.
