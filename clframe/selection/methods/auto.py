@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -16,23 +16,32 @@ from clframe.selection.draws import Draw, Scores, iid
 from clframe.selection.draws.draw import Numbers, Rows
 from clframe.selection.estimate import drawn_mean, together
 from clframe.selection.methods.adaptive import cell_means, guided, merged, slope
+from clframe.selection.methods.greg import Greg, controls
+from clframe.selection.methods.stratified import allocate, strata, stratified, within
 from clframe.selection.methods.uniform import Uniform, smallest
 
-MIXTURES = (0.5, 0.2, 0.1)
+MIXTURES = (0.5, 0.2)
 RESAMPLES = 200
+LEAST = 20
+"""Rows of a pilot that something can be told from."""
 
 
 @final
 @dataclass(frozen=True)
 class Auto:
-    """Draw a pilot uniformly; from its losses estimate the variance of the mean under every candidate; draw the rest by the least.
+    """Draw a pilot uniformly; from its losses estimate the variance of the mean under every candidate; go on with the least.
 
-        V(p) = (1/n^2) sum_i l_i^2 / p_i - mean^2      for probabilities p, by n / P times the sum over the P rows of the pilot
+    Candidates, and the variance of M draws times M, of which a share f is the pilot:
 
-    Candidates are equal probabilities, and p = (1 - a) q / sum q + a / n with q = lhat + lambda v as in `Adaptive`, or q the column
-    "proxy" if there is one, each with a = 0.5, 0.2 and 0.1. Guesses are made from one half of the pilot and tried on the other, so
-    that none looks good by chance on what it was made from. A candidate other than uniform is taken only if its variance is below
-    that of uniform by more than one standard error of their difference (bootstrap over the pilot).
+        uniform                          s^2
+        stratified by the cells          the mean of s_h^2 within cells
+        calibrated (see `Greg`)          the mean square of what is left of the loss after the column "proxy", if there is one
+        drawn by q                       f s^2 + (1 - f) V,   V = (1/n^2) sum_i l_i^2 / p_i - mean^2
+
+    with p = (1 - a) q / sum q + a / n for a = 0.5 and 0.2, and q = lhat + lambda v as in `Adaptive`, or q the column "proxy". Guesses
+    lhat are made from one half of the pilot and tried on the other, so that none looks good by chance on what it was made from. A
+    candidate other than uniform is taken only if its variance is below that of uniform by more than two standard errors of their
+    difference (bootstrap over the pilot).
 
     The pilot is part of what is chosen, and its losses count: no loss is asked for but those of the rows chosen. Where uniform is
     best, the choice is that of `Uniform`. Numbers and reason stand in the manifest.
@@ -48,10 +57,10 @@ class Auto:
         >>> from clframe.selection.losses import Losses
         >>> from clframe.selection.pool import pool_of
         >>> x = np.random.default_rng(0).normal(size=(5000, 4))
-        >>> pool, losses = pool_of(x), Losses(np.exp(2 * x[:, 0]), 5000)
+        >>> pool, losses = pool_of(x), Losses(np.exp(x[:, 0]), 5000)
         >>> choice = Auto()(Ask(pool, 800, 0, losses, lambda: cluster(pool, KMeans(k=50), seed=0)))
         >>> choice.facts["chosen"], losses.queries == len(choice.rows)
-        ('cells, a=0.1', True)
+        ('stratified', True)
 
     Reference: none; Neyman, 1938, for sampling in two phases.
     """
@@ -65,66 +74,100 @@ class Auto:
     def __call__(self, ask: Ask) -> Choice:
         """Choose."""
         first = round(self.pilot * ask.size)
-        if ask.losses is None or first < 20 or ask.size == ask.pool.n:
-            why = "no losses to look at" if ask.losses is None else f"{ask.size} rows are too few to look at some first"
-            why = "all rows are asked for" if ask.size == ask.pool.n else why
-            return _with(Uniform()(ask), {"chosen": "uniform", "reason": why})
-        n, cells = ask.pool.n, ask.clustering
-        rows = smallest(n, first, seed_for(ask.seed, "uniform"))  # they are among those of `Uniform`
+        if ask.losses is None:
+            return _with(Uniform()(ask), chosen="uniform", reason="there are no losses to look at")
+        if ask.size == ask.pool.n or first < LEAST:
+            few = "all rows are asked for" if ask.size == ask.pool.n else f"{first} rows are too few to tell anything from"
+            return _with(Uniform()(ask), chosen="uniform", reason=few)
+        rows = smallest(ask.pool.n, first, seed_for(ask.seed, "uniform"))  # they are among those of `Uniform`
         values = ask.losses(rows)
-        table = compared(rows, values, candidates(ask, cells, rows, values), n, ask.seed)
+        table = compared(squares(ask, rows, values, first / ask.size), ask.seed)
         best = min(table, key=lambda name: table[name]["variance"])
-        gain = table[best]
-        if best == "uniform" or gain["less"] <= gain["error"]:
-            why = "no candidate's variance is below that of uniform by more than its error"
-            return _with(Uniform()(ask), {"chosen": "uniform", "reason": why, "candidates": table, "pilot": first})
-        scores = final_scores(ask, cells, best, rows, values)
-        rest = iid(scores, ask.size - first, rng(ask.seed, "auto"))
-        seen = Draw(rows, np.ones(first, dtype=np.int64), np.full(first, first / n), first, replaced=False)
-        parts = [(first, drawn_mean(seen, values, n)), (rest.size, drawn_mean(rest, ask.losses(rest.rows), n))]
-        share = 100 * gain["variance"] / table["uniform"]["variance"]
+        found = table[best]
+        if best == "uniform" or found["less"] <= 2 * found["error"]:
+            why = "no candidate's variance is below that of uniform by more than two standard errors"
+            return _with(Uniform()(ask), chosen="uniform", reason=why, candidates=table, pilot=first)
+        share = 100 * found["variance"] / max(table["uniform"]["variance"], 1e-300)
         why = f"its variance is {share:.0f} % of that of uniform, by {first} losses"
-        facts = {"chosen": best, "reason": why, "candidates": table, "pilot": first, "cost": cells.cost}
-        return merged([seen, rest], together([(float(m), e) for m, e in parts]), facts)
+        return _with(continued(ask, best, rows, values), chosen=best, reason=why, candidates=table, pilot=first)
 
 
-def _with(choice: Choice, facts: Mapping[str, Any]) -> Choice:
-    return Choice(**{**vars(choice), "facts": {**choice.facts, **facts}})
-
-
-def candidates(ask: Ask, cells: Clustering, rows: Rows, values: Numbers) -> dict[str, Numbers]:
-    """p of each row of the pilot (P,), times n, by name; each guess made from the half that the row is not in."""
-    found = {"uniform": np.ones(len(rows))}
-    half = np.arange(len(rows)) % 2 == 0  # rows are in the order of the pool, so both halves are spread over it
+def squares(ask: Ask, rows: Rows, values: Numbers, share: float) -> dict[str, Numbers]:
+    """What each row of the pilot adds to the variance of each candidate, which is the mean of these (P,)."""
+    cells, plain = ask.clustering, (values - values.mean()) ** 2 * len(values) / max(1, len(values) - 1)
+    found = {"uniform": plain}
+    if cells.k <= ask.size:
+        found["stratified"] = _within_cells(cells.cell[rows], values, plain)
+    proxy = ask.proxy
+    if proxy is not None:
+        x = controls(ask, "proxy", rows)[0]
+        rest = values - x @ np.linalg.lstsq(x, values, rcond=None)[0]
+        found["calibrated"] = rest**2 * len(values) / max(1, len(values) - x.shape[1])
+    guesses: dict[str, Numbers] = {}
     for a in MIXTURES:
-        p = np.empty(len(rows))
-        for own in (half, ~half):
-            guess = cell_means(rows[~own], values[~own], cells)
-            lam = slope(rows[~own], values[~own], guess, cells)
-            p[own] = guided(cells, guess, lam, a).at(rows[own])
-        found[f"cells, a={a:g}"] = p * ask.pool.n
-        if ask.proxy is not None:
-            found[f"proxy, a={a:g}"] = Scores.known(ask.proxy, a).at(rows) * ask.pool.n
+        guesses[f"cells, a={a:g}"] = _crossed(cells, rows, values, a)
+        if proxy is not None:
+            guesses[f"proxy, a={a:g}"] = Scores.known(proxy, a).at(rows)
+    for name, p in guesses.items():
+        found[name] = share * plain + (1 - share) * (values**2 / (p * ask.pool.n) - values.mean() ** 2)
     return found
 
 
-def compared(rows: Rows, values: Numbers, found: Mapping[str, Numbers], n: int, seed: int) -> dict[str, dict[str, float]]:
-    """The variance of one draw under each candidate, how much less than that of uniform it is, and the error of that."""
-    squares = np.stack([values**2 / p for p in found.values()])  # (candidates, P)
-    variance = squares.mean(1) - values.mean() ** 2
-    again = rng(seed, "auto", "bootstrap").integers(len(values), size=(RESAMPLES, len(values)))
-    less = squares[0][again].mean(1)[None] - squares[:, again].mean(2)
+def compared(found: Mapping[str, Numbers], seed: int) -> dict[str, dict[str, float]]:
+    """The variance of each candidate, how much less than that of uniform it is, and the standard error of that."""
+    less = np.stack([found["uniform"] - own for own in found.values()])
+    again = rng(seed, "auto", "bootstrap").integers(less.shape[1], size=(RESAMPLES, less.shape[1]))
+    errors = [float(own[again].mean(1).std(ddof=1)) for own in less]
     return {
-        name: {"variance": float(variance[i]), "less": float(variance[0] - variance[i]), "error": float(less[i].std(ddof=1))}
-        for i, name in enumerate(found)
+        name: {"variance": float(own.mean()), "less": float(gap.mean()), "error": error}
+        for (name, own), gap, error in zip(found.items(), less, errors, strict=True)
     }
 
 
-def final_scores(ask: Ask, cells: Clustering, name: str, rows: Rows, values: Numbers) -> Scores:
-    """The candidate, made from the whole pilot."""
+def continued(ask: Ask, name: str, rows: Rows, values: Numbers) -> Choice:
+    """The choice by a candidate; the pilot is part of it."""
+    assert ask.losses is not None
+    cells, first, n = ask.clustering, len(rows), ask.pool.n
+    if name == "calibrated":
+        return Greg(controls="proxy")(ask)
+    if name == "stratified":  # the pilot has the smallest random numbers of every cell
+        stratum, _ = strata(ask, "cell")
+        sizes, had = np.bincount(stratum, minlength=cells.k), np.bincount(stratum[rows], minlength=cells.k)
+        taken = allocate(ask.size, sizes, sizes.astype(float), np.maximum(1, had), "cell")
+        return stratified(ask, stratum, taken, within(stratum, taken, seed_for(ask.seed, "uniform")))
     kind, _, mixture = name.partition(", a=")
     if kind == "proxy":
         assert ask.proxy is not None
-        return Scores.known(ask.proxy, float(mixture))
-    guess = cell_means(rows, values, cells)
-    return guided(cells, guess, slope(rows, values, guess, cells), float(mixture))
+        scores = Scores.known(ask.proxy, float(mixture))
+    else:
+        guess = cell_means(rows, values, cells)
+        scores = guided(cells, guess, slope(rows, values, guess, cells), float(mixture))
+    pilot = Draw(rows, np.ones(first, dtype=np.int64), np.full(first, first / n), first, replaced=False)
+    rest = iid(scores, ask.size - first, rng(ask.seed, "auto"))
+    parts = [(float(first), drawn_mean(pilot, values, n)), (float(rest.size), drawn_mean(rest, ask.losses(rest.rows), n))]
+    return merged([pilot, rest], together(parts), {})
+
+
+def _within_cells(cell: np.ndarray[Any, np.dtype[np.int32]], values: Numbers, alone: Numbers) -> Numbers:
+    """Squares around the mean of the cell, unbiased for the variance within; `alone` where a cell has one row."""
+    number = np.bincount(cell)
+    mean = np.bincount(cell, weights=values) / np.maximum(number, 1)
+    own = number[cell]
+    found: Numbers = np.where(own > 1, (values - mean[cell]) ** 2 * own / np.maximum(own - 1, 1), alone)
+    return found
+
+
+def _crossed(cells: Clustering, rows: Rows, values: Numbers, mixture: float) -> Numbers:
+    """p of each row of the pilot by what the half of the pilot that it is not in says."""
+    p, half = (
+        np.empty(len(rows)),
+        np.arange(len(rows)) % 2 == 0,
+    )  # rows are in the order of the pool: both halves are spread over it
+    for own in (half, ~half):
+        guess = cell_means(rows[~own], values[~own], cells)
+        p[own] = guided(cells, guess, slope(rows[~own], values[~own], guess, cells), mixture).at(rows[own])
+    return p
+
+
+def _with(choice: Choice, **facts: Any) -> Choice:
+    return replace(choice, facts={**choice.facts, **facts})

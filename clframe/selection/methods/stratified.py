@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -66,15 +66,7 @@ class Stratified:
         spread, facts = self._spread(ask, stratum, len(names))
         share = {"proportional": sizes.astype(float), "equal": np.ones(len(sizes)), "neyman": sizes * spread}[self.allocation]
         taken = allocate(ask.size, sizes, share, self.floor, self.by)
-        rows = within(stratum, taken, seed_for(ask.seed, "stratified"))
-        of = stratum[rows].astype(np.int64)
-        expected = (taken / sizes)[of]
-        estimate = None
-        if ask.losses is not None:
-            estimate = stratified_mean(ask.losses(rows), of, dict(enumerate(sizes.tolist())))
-        facts = {**facts, "strata": len(names), "least_in_a_stratum": int(taken.min())}
-        ones = np.ones(len(rows), dtype=np.int64)
-        return Choice(rows, 1 / expected, expected, ones, of, expected, estimate, facts)
+        return stratified(ask, stratum, taken, within(stratum, taken, seed_for(ask.seed, "uniform")), **facts)
 
     def _spread(self, ask: Ask, stratum: Rows, count: int) -> tuple[Numbers, Mapping[str, int]]:
         """S_h of each stratum from the pilot, drawn towards that of all where it has few rows."""
@@ -90,6 +82,18 @@ class Stratified:
         return np.sqrt((square + 4 * pooled) / (np.maximum(number - 1, 0) + 4)) + 1e-12, {"pilot": len(rows)}
 
 
+def stratified(ask: Ask, stratum: Rows, taken: Rows, rows: Rows, **facts: Any) -> Choice:
+    """The choice of these rows, `taken` of each stratum."""
+    sizes, of = np.bincount(stratum, minlength=len(taken)), stratum[rows].astype(np.int64)
+    expected = (taken / sizes)[of]
+    estimate = None
+    if ask.losses is not None:
+        estimate = stratified_mean(ask.losses(rows), of, dict(enumerate(sizes.tolist())))
+    facts = {**facts, "strata": len(taken), "least_in_a_stratum": int(taken.min())}
+    ones = np.ones(len(rows), dtype=np.int64)
+    return Choice(rows, 1 / expected, expected, ones, of, expected, estimate, facts)
+
+
 def strata(ask: Ask, by: str) -> tuple[Rows, list[str]]:
     """The stratum of each row (n,), and what they are called."""
     if by == "cell":
@@ -99,7 +103,7 @@ def strata(ask: Ask, by: str) -> tuple[Rows, list[str]]:
     return found.reshape(-1).astype(np.int64), [str(v) for v in values]
 
 
-def allocate(size: int, sizes: Rows, share: Numbers, floor: int, by: str) -> Rows:
+def allocate(size: int, sizes: Rows, share: Numbers, floor: int | Rows, by: str) -> Rows:
     """How many rows of each stratum: in proportion to `share`, at least `floor`, at most all it has, `size` in sum.
 
     Raises:

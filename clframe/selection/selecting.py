@@ -63,6 +63,7 @@ def select(
     """
     losses = _losses(pool, loss)
     how = kmeans or KMeans(k=k)
+    how.cells(pool.n)
     chooser = named(method) if isinstance(method, str) else method
 
     @cache
