@@ -15,7 +15,7 @@ from clframe.selection.memory import Memory
 from clframe.selection.pool import Pool, open_pool, pool_of
 from clframe.selection.reservoir import Reservoir
 from clframe.selection.ring import Ring
-from clframe.selection.select import select
+from clframe.selection.selecting import select
 
 MEMORIES: dict[str, type[Memory]] = {
     "reservoir": Reservoir,

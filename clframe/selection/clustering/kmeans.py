@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from clframe.errors import DataError, bad_option, unknown_name
 from clframe.seeding import rng, seed_for
-from clframe.selection.clustering.assign import assign, by_faiss, kernel
 from clframe.selection.clustering.cells import Clustering
+from clframe.selection.clustering.nearest import assign, by_faiss, kernel
 from clframe.selection.draws.draw import Rows
 from clframe.selection.pool.pool import BLOCK, Block, Pool, rows_named
 from clframe.selection.pool.vectors import Floats
@@ -31,7 +31,7 @@ class KMeans:
         points: rows per cell that it is trained on, drawn at random from a larger pool.
         seeding: "random", "k-means++", "afk-mc2", or "auto", the last for up to 2,048 cells and random beyond.
         spherical: scale embeddings to length 1 first, for cosine distances.
-        kernel: what finds nearest centres; see `clframe.selection.clustering.assign.kernel`.
+        kernel: what finds nearest centres; see `clframe.selection.clustering.nearest.kernel`.
 
     Raises:
         OptionError: an option breaks its rule.

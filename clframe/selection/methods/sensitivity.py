@@ -35,8 +35,8 @@ class Sensitivity:
     probability 1 - delta, for m = ceil(eps^-2 (2 + 2 eps / 3) ln(2 / delta)) draws (`draws_needed`; for a = 0). The estimate's own
     interval is much narrower, and does not ask for that; the bound is in the manifest as a_priori_error.
 
-    Losses are asked for at the k centres, unless there is a proxy, at the rows of the pilot, and at those drawn. The losses of the pilot
-    count in the estimate, too. Where losses do not follow the embedding, this is worse than uniform; the manifest has the
+    Losses are asked for at the k centres, unless there is a proxy, at the rows of the pilot, and at those drawn. The losses of the
+    pilot count in the estimate, too. Where losses do not follow the embedding, this is worse than uniform; the manifest has the
     correlation of guess and loss, and "auto" chooses for itself.
 
     Args:
