@@ -13,7 +13,7 @@ SEEDS = 3
 GENERATED, BOXED, PLAIN = 0.003, 0.001, 0.001
 """Learning rates of Adam: of what trains a hypernetwork, of InterContiNet, of EWC."""
 SIZES: dict[str, dict[str, Any]] = {
-    "default": {"mlp": MLP, "split": 5, "told": 3, "one": 2, "train": 200, "cnn": CNN, "cifar": 10},
+    "default": {"mlp": MLP, "split": 5, "told": 3, "one": 2, "train": 200, "cnn": CNN, "cifar": 6},
     "full": {"mlp": "mlp(hidden=(1000,1000))", "split": 20, "told": 11, "one": 11, "train": 500, "cnn": "cnn", "cifar": 50},
 }
 """Models and passes over the data of a task, at each scale."""

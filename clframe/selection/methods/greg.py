@@ -97,10 +97,9 @@ def calibrated(x: Numbers, totals: Numbers, n: int) -> tuple[Numbers, list[int]]
         >>> weight.round(3).tolist(), kept
         ([0.5, 2.0, 3.5], [0, 1])
     """
-    kept: list[int] = []
-    for i in range(x.shape[1]):  # a label that is not in the sample has a column of zeros
-        if np.linalg.matrix_rank(x[:, [*kept, i]]) == len(kept) + 1:
-            kept.append(i)
+    lengths = np.linalg.norm(x, axis=0)
+    beyond = np.abs(np.diag(np.linalg.qr(x / np.maximum(lengths, 1e-300), mode="r")))  # how far each is from those before it
+    kept = np.flatnonzero((lengths > 0) & (beyond > 1e-9)).tolist()  # a label that is not in the sample has a column of zeros
     size = np.maximum(np.abs(x[:, kept]).max(0), 1e-300)
     z, t, base = x[:, kept] / size, totals[kept] / size, n / len(x)
     gap = t - base * z.sum(0)

@@ -162,7 +162,7 @@ def open_pool(
     Raises:
         DataError: a missing or damaged file, or a missing column.
     """
-    files = _files(path)
+    files = data_files(path)
     name = Path(files[0]).stem if len(files) == 1 else Path(files[0]).parent.name
     asked = {key: str(value) for key, value in columns.items() if value is not None}
     if files[0].suffix == ".npy":
@@ -199,7 +199,12 @@ def _check_unique(ids: Column) -> None:
         )
 
 
-def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+def data_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The `.npy` or `.parquet` files that a path, a folder or several paths stand for, in order.
+
+    Raises:
+        DataError: no such file, or files of two kinds.
+    """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
     found: list[Path] = []
     for one in paths:

@@ -1,0 +1,131 @@
+"""`clframe select` on files: choose, look, write, compare, and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from clframe.cli.main import main
+from clframe.selection import load, pool_of, select
+
+N = 600
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(N, 4)).astype(np.float32)
+    loss = np.exp(x[:, 0]).astype(np.float64)
+    table = {
+        "embedding": list(x),
+        "loss": loss,
+        "label": (x[:, 1] > 0).astype(int),
+        "id": [f"s{i}" for i in range(N)],
+        "text": ["t"] * N,
+    }
+    pd.DataFrame(table).to_parquet(tmp_path / "pool.parquet", row_group_size=100, index=False)
+    np.save(tmp_path / "x.npy", x.astype(np.float16))
+    np.save(tmp_path / "loss.npy", loss)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_choose_inspect_and_write(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["select", "pool.parquet", "--loss", "loss", "--label", "label", "--id", "id", "--size", "100", "--out", "chosen"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "100 of 600 rows of pool by auto" in said.out and "95 % interval" in said.out and "600 rows of 4 numbers" in said.err
+    coreset = load("chosen")
+    assert coreset.ids.tolist() == [f"s{r}" for r in coreset.rows] and coreset.weights.sum() == pytest.approx(N, rel=0.2)
+    assert main(["select", "inspect", "chosen", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == 100
+    assert main(["select", "inspect", "chosen", "--rows", "2"]) == 0
+    assert "most weight" in capsys.readouterr().out
+    assert main(["select", "materialize", "chosen", "pool.parquet", "--out", "few.parquet"]) == 0
+    written = pq.read_table("few.parquet").to_pandas()
+    assert written["id"].tolist() == coreset.ids.tolist() and set(written["text"]) == {"t"}
+    assert written["coreset_weight"].tolist() == coreset.weights.tolist()
+
+
+def test_arrays_on_disk(place: Path) -> None:
+    assert (
+        main(["select", "x.npy", "--loss", "loss.npy", "--size", "50", "--method", "stratified", "--k", "10", "--out", "chosen"])
+        == 0
+    )
+    assert main(["select", "materialize", "chosen", "x.npy", "--out", "few.npy"]) == 0
+    np.testing.assert_array_equal(np.load("few.npy"), np.load("x.npy")[load("chosen").rows])
+
+
+def test_a_data_set_of_the_chosen_rows(place: Path) -> None:
+    import datasets
+
+    from clframe.selection.materialize import as_dataset
+
+    source = datasets.Dataset.from_dict({"text": [f"t{i}" for i in range(N)]})
+    coreset = select(pool_of(np.load("x.npy")), 20, "uniform")
+    found = as_dataset(coreset, source)
+    assert found["text"][:] == [f"t{r}" for r in coreset.rows] and found["coreset_weight"][0] == N / 20
+
+
+def test_methods_side_by_side(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "select",
+        "compare",
+        "pool.parquet",
+        "--loss",
+        "loss",
+        "--size",
+        "60",
+        "--methods",
+        "stratified",
+        "--repeats",
+        "10",
+        "--k",
+        "20",
+    ]
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["method"] for r in rows] == ["uniform", "stratified"] and rows[0]["queries"] == 60
+    assert main(words) == 0
+    assert "against uniform" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["select", "pool.parquet", "--size", "50", "--method", "uniform", "--out", "chosen"]
+    assert main(words) == 0 and main(words) == 0
+    assert main([*words, "--seed", "1"]) == 2
+    assert "holds another coreset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["pool.parquet", "--size", "700"], "size must be between 1 and the 600 rows"),
+        (["pool.parquet", "--size", "70", "--loss", "los"], "Did you mean 'loss'"),
+        (["nothing.parquet", "--size", "70"], "nothing.parquet must be a file or folder; got none"),
+        (["x.npy", "pool.parquet", "--size", "70"], "must be .npy or .parquet files of one kind"),
+        (["cut.npy", "--size", "70"], "was cut short"),
+        (
+            ["x.npy", "--loss", "short.npy", "--size", "70"],
+            "column 'loss' must have one value for each of the 600 embeddings; got 599",
+        ),
+        (["pool.parquet", "--size", "70", "--method", "sensitivity"], "needs losses"),
+        (["compare", "pool.parquet", "--size", "70"], "must have the loss of every row"),
+        (["compare", "pool.parquet", "--size", "7O"], "size must be whole numbers separated by commas"),
+        (["inspect", "nowhere"], "nowhere must hold coreset.parquet and manifest.json"),
+    ],
+)
+def test_what_breaks_a_rule_leaves_nothing_behind(
+    place: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "cut.npy").write_bytes((place / "x.npy").read_bytes()[:-100])
+    np.save(place / "short.npy", np.load("loss.npy")[1:])
+    before = {p.name for p in place.iterdir()}
+    assert main(["select", *words]) == 2
+    assert says in capsys.readouterr().err
+    assert {p.name for p in place.iterdir()} == before
