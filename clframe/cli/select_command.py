@@ -80,9 +80,8 @@ def _compare(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "method", "size", "error of the mean loss, %", "against uniform", "interval, ± %", "held", "losses asked for", box=None
-    )
+    heads = ("method", "size", "error, %", "/ uniform", "± %", "held", "losses")
+    table = Table(*heads, box=None, title="the mean loss", title_justify="left")
     for trial in found:
         uniform = next(t.error for t in found if t.size == trial.size and t.method == "uniform")
         if trial.error is None or trial.low is None or trial.high is None or trial.half is None or trial.held is None:
@@ -93,7 +92,10 @@ def _compare(arguments: Sequence[str]) -> int:
         shares = f"{100 * trial.half:.2f}", f"{100 * trial.held:.0f} %"
         table.add_row(trial.method, str(trial.size), error, against, *shares, f"{trial.queries:.0f}")
     Console().print(table)
-    print(f"{given.repeats} draws of each; held: how often the method's own 95 % interval held the truth")
+    print(
+        f"{given.repeats} draws of each. error: root mean square, with its 95 % interval; / uniform: over that of uniform at that size;"
+    )
+    print("±: half of the method's own 95 % interval; held: how often that held the truth; losses: how many were looked at")
     return 0
 
 

@@ -92,7 +92,7 @@ def test_methods_side_by_side(place: Path, capsys: pytest.CaptureFixture[str]) -
     rows = json.loads(capsys.readouterr().out)
     assert [r["method"] for r in rows] == ["uniform", "stratified"] and rows[0]["queries"] == 60
     assert main(words) == 0
-    assert "against uniform" in " ".join(capsys.readouterr().out.split())
+    assert "/ uniform" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
