@@ -87,14 +87,13 @@ def _compare(arguments: Sequence[str]) -> int:
         if trial.error is None or trial.low is None or trial.high is None or trial.half is None or trial.held is None:
             table.add_row(trial.method, str(trial.size), "no estimate", "", "", "", f"{trial.queries:.0f}")
             continue
-        against = f"{trial.error / uniform:.2f}" if uniform else ""
+        against = f"{trial.error / uniform * (trial.queries / trial.size) ** 0.5:.2f}" if uniform else ""
         error = f"{100 * trial.error:.2f} [{100 * trial.low:.2f}, {100 * trial.high:.2f}]"
         shares = f"{100 * trial.half:.2f}", f"{100 * trial.held:.0f} %"
         table.add_row(trial.method, str(trial.size), error, against, *shares, f"{trial.queries:.0f}")
     Console().print(table)
-    print(
-        f"{given.repeats} draws of each. error: root mean square, with its 95 % interval; / uniform: over that of uniform at that size;"
-    )
+    print(f"{given.repeats} draws of each. error: root mean square, with its 95 % interval")
+    print("/ uniform: over the error of uniform with as many losses, which falls with the square root of their number")
     print("±: half of the method's own 95 % interval; held: how often that held the truth; losses: how many were looked at")
     return 0
 

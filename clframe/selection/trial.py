@@ -51,7 +51,7 @@ def trials(
     seed: int = 0,
     tell: Callable[[str, int, int], object] | None = None,
 ) -> Iterator[Trial]:
-    """Try methods on a pool with a column "loss"; "uniform" is always among them. Losses are counted as if each had to be asked for.
+    """Try methods on a pool with a column "loss"; "uniform" is always among them. Losses count as if each was asked for.
 
     Args:
         pool: with the loss of every row.

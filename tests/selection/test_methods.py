@@ -1,4 +1,4 @@
-"""Coresets: unbiased estimates, intervals that hold, guarantees that are kept, and a choice that is never much worse than uniform."""
+"""Coresets: unbiased estimates, intervals that hold, a bound that is kept, and a choice that is never much worse than uniform."""
 
 from __future__ import annotations
 

@@ -55,8 +55,9 @@ def by_faiss(centres: Floats) -> Nearest:
 
 
 def by_product(centres: Floats, onednn: bool = False) -> Nearest:
-    """The least of |c|^2 / 2 - x c over blocks of one matrix product, by torch's usual product or by oneDNN's."""
-    c = torch.from_numpy(np.ascontiguousarray(centres))
+    """The least of |c|^2 / 2 - x c over blocks of one matrix product, by torch's usual product or by oneDNN's; around the mean centre."""
+    middle = centres.mean(0, dtype=np.float64).astype(np.float32)
+    c = torch.from_numpy(np.ascontiguousarray(centres - middle))
     bias = -(c.double().square().sum(1) / 2).float()
     product: Callable[..., torch.Tensor] = torch.nn.functional.linear
     if onednn:
@@ -64,7 +65,7 @@ def by_product(centres: Floats, onednn: bool = False) -> Nearest:
 
     def nearest(x: Floats) -> Cells:
         with torch.no_grad():
-            found: npt.NDArray[np.int32] = product(torch.from_numpy(x), c, bias).argmax(1).to(torch.int32).numpy()
+            found: npt.NDArray[np.int32] = product(torch.from_numpy(x - middle), c, bias).argmax(1).to(torch.int32).numpy()
         return found
 
     return nearest

@@ -38,10 +38,10 @@ class Auto:
         calibrated (see `Greg`)          the mean square of what is left of the loss after the column "proxy", if there is one
         drawn by q                       f s^2 + (1 - f) V,   V = (1/n^2) sum_i l_i^2 / p_i - mean^2
 
-    with p = (1 - a) q / sum q + a / n for a = 0.5 and 0.2, and q = lhat + lambda v as in `Adaptive`, or q the column "proxy". Guesses
-    lhat are made from one half of the pilot and tried on the other, so that none looks good by chance on what it was made from. A
-    candidate other than uniform is taken only if its variance is below that of uniform by more than two standard errors of their
-    difference (bootstrap over the pilot).
+    with p = (1 - a) q / sum q + a / n for a = 0.5 and 0.2, and q = lhat + lambda v as in `Adaptive`, or q the column "proxy".
+    Guesses lhat are made from one half of the pilot and tried on the other, so that none looks good by chance on what it was made
+    from. A candidate other than uniform is taken only if its variance is below that of uniform by more than two standard errors of
+    their difference (bootstrap over the pilot).
 
     The pilot is part of what is chosen, and its losses count: no loss is asked for but those of the rows chosen. Where uniform is
     best, the choice is that of `Uniform`. Numbers and reason stand in the manifest.
