@@ -42,7 +42,7 @@ def groups(scale: str) -> list[Group]:
             100,
         ),
         "one": ((f"hyperinterval({ONE})", f"hyperinterval({ONE},hard=True)"), "intercontinet(radius=0.1)", 100),
-        "cifar": (("hyperinterval(gamma=0.03)", "hyperinterval(gamma=0.03,hard=True)", "hnet"), "intercontinet(radius=0.1)", 1000),
+        "cifar": (("hyperinterval(gamma=0.03,hard=True)", "hnet"), "intercontinet(radius=0.1)", 1000),
     }
     made = []
     for name, (stream, model, epochs, batch) in streams.items():

@@ -55,7 +55,7 @@ def by_faiss(centres: Floats) -> Nearest:
 
 
 def by_product(centres: Floats, onednn: bool = False) -> Nearest:
-    """The least of |c|^2 / 2 - x c over blocks of one matrix product, by torch's usual product or by oneDNN's; around the mean centre."""
+    """The least of |c|^2 / 2 - x c over blocks of one matrix product, torch's usual or oneDNN's; around the mean centre."""
     middle = centres.mean(0, dtype=np.float64).astype(np.float32)
     c = torch.from_numpy(np.ascontiguousarray(centres - middle))
     bias = -(c.double().square().sum(1) / 2).float()
