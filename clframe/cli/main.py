@@ -17,7 +17,7 @@ COMMANDS = {
     "resume": "continue stopped runs exactly where they stopped",
     "report": "compare any runs: tables, curves, one HTML file",
     "export": "write the model of one task, to be used without clframe, and measure it",
-    "select": "choose a weighted subset of training data: select, compare, inspect, materialize",
+    "select": "choose a weighted subset of training data: select, compare, dedup, inspect, materialize",
     "show": "print and draw a scenario",
     "protocol": "tune and evaluate as separate phases on separate data: a study as one YAML file",
     "list": "the names there are: strategies, scenarios, data sets, models, metrics",

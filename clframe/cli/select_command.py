@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     from clframe.selection import Coreset, Pool
 
-ACTIONS = ("compare", "inspect", "materialize")
+ACTIONS = ("compare", "dedup", "inspect", "materialize")
 
 
 def main(arguments: Sequence[str]) -> int:
     """`clframe select DATA`, or one of the actions."""
     if arguments[:1] and arguments[0] in ACTIONS:
-        return {"compare": _compare, "inspect": _inspect, "materialize": _materialize}[arguments[0]](arguments[1:])
+        from clframe.cli import select_dedup
+
+        actions = {"compare": _compare, "dedup": select_dedup.main, "inspect": _inspect, "materialize": _materialize}
+        return actions[arguments[0]](arguments[1:])
     return _select(arguments)
 
 

@@ -60,12 +60,22 @@ ASKED: dict[str, tuple[str, str, dict[str, Any], tuple[tuple[str, float], ...]]]
         (
             ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1)", 0.003),
             ("hyperinterval(infer=universal,fisher=30,beta=0.0001,gamma=0.01,sampled=1)", 0.003),
+            ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1,hard=True)", 0.003),
             ("intercontinet(radius=0.02)", 0.001),
             ("intercontinet(radius=0.005)", 0.001),
             ("intercontinet(radius=0.1)", 0.001),
             ("ewc(strength=10)", 0.001),
             ("ewc(strength=100)", 0.001),
             ("ewc(strength=1000)", 0.001),
+        ),
+    ),
+    "permuted, ten tasks": (
+        permuted(10, validation=0.1),
+        MLP,
+        {"batch_size": 128, "epochs": 2},
+        (
+            ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1)", 0.003),
+            ("hyperinterval(infer=universal,fisher=3,beta=0.0001,gamma=0.01,sampled=1)", 0.003),
         ),
     ),
     "cifar": (

@@ -129,3 +129,15 @@ def test_what_breaks_a_rule_leaves_nothing_behind(
     assert main(["select", *words]) == 2
     assert says in capsys.readouterr().err
     assert {p.name for p in place.iterdir()} == before
+
+
+def test_near_duplicates_are_named_with_what_they_duplicate(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.load("x.npy").astype(np.float32)
+    np.save("twice.npy", np.concatenate([x, x[:5] * 2]))
+    assert main(["select", "dedup", "twice.npy", "--threshold", "0.00001,0.5", "--k", "4", "--out", "kept"]) == 0
+    assert "threshold 0.5" in capsys.readouterr().out
+    table = pd.read_parquet("kept/keep-1e-05.parquet")
+    pairs = {frozenset((row.id, row.original)) for row in table[~table.kept].itertuples()}
+    assert {frozenset((N + i, i)) for i in range(5)} <= pairs
+    assert main(["select", "dedup", "twice.npy", "--threshold", "small"]) == 2
+    assert "threshold must be numbers separated by commas" in capsys.readouterr().err

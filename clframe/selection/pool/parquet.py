@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -38,11 +37,12 @@ class Parquet:
         if not self._starts[-1]:
             raise DataError(f"{self._paths[0]} must have rows; got none. Name another file.")
         self._kept: tuple[int, Floats] | None = None
+        self._d = self._group(0).shape[1]
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, int]:
         """(n, d)."""
-        return int(self._starts[-1]), self._group(0).shape[1]
+        return int(self._starts[-1]), self._d
 
     def read(self, start: int, stop: int) -> Floats:
         """Rows start to stop - 1, in order."""
@@ -79,9 +79,9 @@ class Parquet:
             path = self._paths[i]
             column = opened(path).read_row_group(group, columns=[self.column]).column(0).combine_chunks()
             values = _matrix(column, rows, f"{path}, column {self.column!r}")
-            if g and values.shape[1] != self.shape[1]:
+            if g and values.shape[1] != self._d:
                 raise DataError(
-                    f"{path}: all embeddings must have {self.shape[1]} numbers; got {values.shape[1]}. Embed them anew."
+                    f"{path}: all embeddings must have {self._d} numbers; got {values.shape[1]}. Embed them anew."
                 )
             self._kept = g, values
         return self._kept[1]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from clframe.data.hashing import fingerprint, spaced
 from clframe.errors import DataError, unknown_name
 from clframe.selection.pool.vectors import Floats, InMemory, Shards, Vectors
 
@@ -83,6 +84,12 @@ class Pool:
     def blocks(self) -> Iterator[Block]:
         """All rows, in order."""
         return (self.block(start) for start in self.starts)
+
+    def fingerprint(self) -> str:
+        """A hash of the shape, of 1,000 evenly spaced embeddings, and of all ids and columns."""
+        spaced_rows = spaced(self.n, 1000)
+        columns = [piece for name in sorted(self.columns) for piece in (name, self.columns[name])]
+        return fingerprint(self.n, self.d, self.vectors.take(spaced_rows), *([] if self.ids is None else [self.ids]), *columns)
 
     def id_of(self, rows: npt.NDArray[np.int64]) -> Column:
         """The ids of some rows."""
