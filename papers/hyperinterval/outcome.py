@@ -81,7 +81,7 @@ def quantities(runs: Runs) -> dict[str, BySeed]:
                 found[f"{stream}/{name}/containment"] = each(results, lambda r: of_promises(r, "containment_final"))
                 found[f"{stream}/{name}/bound"] = each(results, lambda r: of_promises(r, "forgetting_bound_max"))
                 found[f"{stream}/{name}/wrong"] = each(results, wrong_though_certified)
-        if "hyperinterval" in of:
+        if {"hyperinterval", "hyperinterval, hard"} <= set(of):
             soft, hard = found[f"{stream}/hyperinterval/acc"], found[f"{stream}/hyperinterval, hard/acc"]
             found[f"{stream}/soft over hard"] = difference(soft, hard)
     return found

@@ -18,7 +18,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """Models and passes over the data of a task, at each scale."""
 LARGE = "hidden=(100,100),sampled=1,gamma=0.03"
-ONE = "infer=universal,fisher=30,beta=0.0001,gamma=0.01,sampled=1"
+ONE = "infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1"
 
 
 def groups(scale: str) -> list[Group]:
@@ -41,7 +41,7 @@ def groups(scale: str) -> list[Group]:
             "intercontinet(radius=0.1)",
             100,
         ),
-        "one": ((f"hyperinterval({ONE})", f"hyperinterval({ONE},hard=True)"), "intercontinet(radius=0.1)", 100),
+        "one": ((f"hyperinterval({ONE})",), "intercontinet(radius=0.1)", 100),
         "cifar": (("hyperinterval(gamma=0.03,hard=True)", "hnet"), "intercontinet(radius=0.1)", 1000),
     }
     made = []

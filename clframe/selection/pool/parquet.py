@@ -80,9 +80,7 @@ class Parquet:
             column = opened(path).read_row_group(group, columns=[self.column]).column(0).combine_chunks()
             values = _matrix(column, rows, f"{path}, column {self.column!r}")
             if g and values.shape[1] != self._d:
-                raise DataError(
-                    f"{path}: all embeddings must have {self._d} numbers; got {values.shape[1]}. Embed them anew."
-                )
+                raise DataError(f"{path}: all embeddings must have {self._d} numbers; got {values.shape[1]}. Embed them anew.")
             self._kept = g, values
         return self._kept[1]
 
