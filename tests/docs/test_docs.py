@@ -90,6 +90,12 @@ def write_data(folder: Path) -> None:
     weekly["churned"] = (weekly.hours + weekly.visits > 0).astype(int)
     weekly.to_csv(folder / "weekly.csv", index=False)
     weekly.to_parquet(folder / "weekly.parquet")
+    features = rng.normal(size=(2500, 6)).astype(np.float32)
+    losses = np.exp(features[:, 0])
+    np.save(folder / "features.npy", features)
+    np.save(folder / "losses.npy", losses)
+    pool = {"embedding": list(features), "loss": losses, "label": np.arange(2500) % 4}
+    pd.DataFrame(pool).to_parquet(folder / "pool.parquet", index=False)
     for name in ("sensor-a", "sensor-b"):
         u = rng.normal(size=60)
         pd.DataFrame({"u": u, "v": rng.normal(size=60), "label": np.where(u > 0, "on", "off")}).to_csv(
