@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 STREAMS = {
     "split": "Split MNIST, told",
     "told": "Permuted MNIST-10, told",
-    "one": "Permuted MNIST-10, one network",
-    "cifar": "Split CIFAR-100, told, CNN",
+    "one": "Permuted, one network",
+    "cifar": "Split CIFAR-100, CNN",
 }
 ORDER = ("hyperinterval", "hyperinterval, hard", "intercontinet", "hnet", "ewc")
 
