@@ -130,7 +130,7 @@ def load(folder: str | Path) -> Coreset:
     if len(table) != manifest["rows"]:
         raise DataError(f"{place}: {TABLE} must have {manifest['rows']:,} rows; got {len(table):,}. Make the coreset again.")
     found = manifest.get("mean_loss")
-    estimate = None if found is None else Estimate(found["mean"], found["error"], found["freedom"] or np.inf)
+    estimate = None if found is None else Estimate(found["mean"], _or_infinite(found["error"]), _or_infinite(found["freedom"]))
     row, weight, probability, count, stratum, score = (table[name].to_numpy() for name in NUMBERS)
     choice = Choice(row, weight, probability, count, stratum, score, estimate, manifest["facts"])
     return Coreset(table["id"].to_numpy(), choice, manifest)
@@ -156,8 +156,13 @@ def certificate(choice: Choice) -> dict[str, Any]:
     e = choice.estimate
     if e is not None:
         freedom = e.freedom if np.isfinite(e.freedom) else None
-        found["mean_loss"] = {"mean": e.mean, "low": e.low, "high": e.high, "error": e.error, "freedom": freedom}
+        low, high, error = (value if np.isfinite(value) else None for value in (e.low, e.high, e.error))
+        found["mean_loss"] = {"mean": e.mean, "low": low, "high": high, "error": error, "freedom": freedom}
     return found
+
+
+def _or_infinite(value: float | None) -> float:
+    return np.inf if value is None else value
 
 
 def _plain(value: object) -> object:

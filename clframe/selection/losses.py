@@ -36,7 +36,7 @@ class Losses:
             raise DataError(
                 f"losses must be one for each of the {n:,} rows; got {len(of):,}. Give both in the same order and length."
             )
-        self._of = of
+        self._of = of if callable(of) else np.asarray(of)
         self._found: dict[int, float] = {}
 
     @property

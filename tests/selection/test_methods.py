@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clframe.errors import DataError, OptionError
-from clframe.selection import Losses, Pool, pool_of, select
+from clframe.selection import Losses, Pool, load, pool_of, select
 from clframe.selection.choice import Ask
 from clframe.selection.clustering import Clustering, KMeans, cluster
 from clframe.selection.estimate import draws_needed
@@ -193,3 +193,24 @@ def test_rows_with_nan_are_named() -> None:
     broken[[7, 9]] = np.nan
     with pytest.raises(DataError, match="embeddings must be finite; got NaN or infinity in rows 7 and 9"):
         select(pool_of(broken, loss=np.ones(50)), 40, "sensitivity(pilot=5)")
+
+
+def test_rows_that_are_all_alike_leave_no_empty_stratum() -> None:
+    pool = pool_of(np.repeat(np.eye(3), 40, axis=0))
+    for words in ("stratified", "auto(pilot=0.5)", "sensitivity(pilot=9)", "adaptive"):
+        coreset = select(pool, 60, words, loss=np.tile([1.0, 2.0, 3.0, 4.0], 30), k=12)
+        assert coreset.mean_loss is not None and coreset.mean_loss.low < 2.5 < coreset.mean_loss.high
+        assert np.isfinite(coreset.weights).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 30, 67, 70])
+def test_auto_finds_room_whatever_the_size(size: int) -> None:
+    pool, loss, cells = world("follows")
+    assert select(pool, size, "auto(pilot=0.9)", loss=loss, clustering=cells).choice.count.sum() == size
+
+
+def test_one_row_has_an_interval_without_ends(tmp_path: Any) -> None:
+    coreset = select(pool_of(X), 1, "uniform", loss=[2.0] * 50)
+    assert coreset.manifest["mean_loss"]["low"] is None
+    again = load(coreset.save(tmp_path / "one")).mean_loss
+    assert again is not None and again.low == -np.inf and again.mean == 2.0

@@ -96,7 +96,7 @@ def squares(ask: Ask, rows: Rows, values: Numbers, share: float) -> dict[str, Nu
     """What each row of the pilot adds to the variance of each candidate, which is the mean of these (P,)."""
     cells, plain = ask.clustering, (values - values.mean()) ** 2 * len(values) / max(1, len(values) - 1)
     found = {"uniform": plain}
-    if cells.k <= ask.size:
+    if cells.k + len(rows) <= ask.size:  # room for a row of each cell beside the pilot
         found["stratified"] = _within_cells(cells.cell[rows], values, plain)
     proxy = ask.proxy
     if proxy is not None:
@@ -131,8 +131,8 @@ def continued(ask: Ask, name: str, rows: Rows, values: Numbers) -> Choice:
     if name == "calibrated":
         return Greg(controls="proxy")(ask)
     if name == "stratified":  # the pilot has the smallest random numbers of every cell
-        stratum, _ = strata(ask, "cell")
-        sizes, had = np.bincount(stratum, minlength=cells.k), np.bincount(stratum[rows], minlength=cells.k)
+        stratum, names = strata(ask, "cell")
+        sizes, had = np.bincount(stratum), np.bincount(stratum[rows], minlength=len(names))
         taken = allocate(ask.size, sizes, sizes.astype(float), np.maximum(1, had), "cell")
         return stratified(ask, stratum, taken, within(stratum, taken, seed_for(ask.seed, "uniform")))
     kind, _, mixture = name.partition(", a=")

@@ -96,10 +96,8 @@ def stratified(ask: Ask, stratum: Rows, taken: Rows, rows: Rows, **facts: Any) -
 
 def strata(ask: Ask, by: str) -> tuple[Rows, list[str]]:
     """The stratum of each row (n,), and what they are called."""
-    if by == "cell":
-        cells = ask.clustering
-        return cells.cell.astype(np.int64), [str(i) for i in range(cells.k)]
-    values, found = np.unique(ask.pool.column(by), return_inverse=True)
+    column = ask.clustering.cell if by == "cell" else ask.pool.column(by)
+    values, found = np.unique(column, return_inverse=True)  # where rows are equal, a cell can be empty
     return found.reshape(-1).astype(np.int64), [str(v) for v in values]
 
 
