@@ -144,7 +144,7 @@ SHORT = [pytest.param(s, marks=[pytest.mark.slow] if s.name == "dst" else []) fo
 @pytest.mark.parametrize("one", SHORT, ids=names(EVERY))
 def test_a_study_runs_from_end_to_end(one: study.Study, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study.Study, "folder", property(lambda self: tmp_path))
-    least = {"epochs": 1, "batch_size": 10, "subset": 2, "model": "mlp", "threads": 1}
+    least = {"epochs": 1, "batch_size": 10, "subset": 2, "model": "mlp(hidden=(16,))", "threads": 1}
     small = [study.Group(g.name, g.scenarios, g.strategies, {**g.options, **least}, seeds=2) for g in one.groups("default")]
     shrunk = study.Study(one.name, one.title, one.scales, lambda scale: small, one.quantities, one.figure)
     found = runner.run(shrunk, "default", data_dir=str(tiny), out=tmp_path / "runs", jobs=1, device="cpu")
