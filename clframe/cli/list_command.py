@@ -54,6 +54,12 @@ def _data() -> Iterable[tuple[str, str]]:
     return [(name, "") for name in data.names()]
 
 
+def _methods() -> Iterable[tuple[str, str]]:
+    from clframe.selection.methods import REGISTRY
+
+    return [(name, _first_line(REGISTRY.load(name))) for name in REGISTRY.names()]
+
+
 def _models() -> Iterable[tuple[str, str]]:
     from clframe.models import MODELS
 
@@ -93,6 +99,7 @@ KINDS: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "data": _data,
     "models": _models,
     "memories": _memories,
+    "methods": _methods,
     "plans": _plans,
     "metrics": _metrics,
     "tuned": _tuned,
