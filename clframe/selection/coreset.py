@@ -139,7 +139,7 @@ def load(folder: str | Path) -> Coreset:
 def certificate(choice: Choice) -> dict[str, Any]:
     """What a choice says of the mean loss and of itself, for the manifest.
 
-    Keys: mean_loss (mean, error, low, high, freedom), effective_size, its share of the draws, largest weight over the mean one.
+    Keys: mean_loss (mean, error, low, high, freedom), effective_size (Kish), largest_weight over the mean one.
 
     Example:
         >>> ones = np.ones(2, dtype=np.int64)
@@ -148,10 +148,10 @@ def certificate(choice: Choice) -> dict[str, Any]:
         >>> found["effective_size"], found["largest_weight"], found["mean_loss"]["freedom"]
         (1.6, 1.5, None)
     """
-    weight, draws = choice.weight, int(choice.count.sum())
+    weight = choice.weight
     found: dict[str, Any] = {
-        "effective_size": round(effective(weight, choice.count), 6),
-        "largest_weight": round(float((weight / choice.count).max() * draws / weight.sum()), 6),
+        "effective_size": round(effective(weight, np.ones(len(weight), dtype=np.int64)), 6),
+        "largest_weight": round(float(weight.max() * len(weight) / weight.sum()), 6),
     }
     e = choice.estimate
     if e is not None:

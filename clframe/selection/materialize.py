@@ -32,7 +32,8 @@ def materialize(coreset: Coreset, source: str | Path | Sequence[str | Path], out
         The file, written whole or not at all.
 
     Raises:
-        DataError: the source has another number of rows than the pool, or another kind than the file to write.
+        DataError: the source has another number of rows than the pool, other ids in these rows where the pool had ids, or another
+            kind than the file to write.
     """
     files, target = data_files(source), Path(out)
     if target.suffix != files[0].suffix:
@@ -65,6 +66,7 @@ def _parquet(coreset: Coreset, files: list[Path], part: Path) -> None:
 
     _check(coreset, sum(opened(str(f)).metadata.num_rows for f in files), str(files[0]))
     writer, begin = None, 0
+    named = None if np.array_equal(coreset.ids, coreset.rows) else {*opened(str(files[0])).schema_arrow.names}
     try:
         for file in files:
             source = opened(str(file))
@@ -73,6 +75,8 @@ def _parquet(coreset: Coreset, files: list[Path], part: Path) -> None:
                 low, high = np.searchsorted(coreset.rows, [begin, begin + size])
                 if low < high:
                     table = source.read_row_group(group).take(pa.array(coreset.rows[low:high] - begin))
+                    if named is not None:
+                        named &= {name for name in table.column_names if table[name].to_pylist() == coreset.ids[low:high].tolist()}
                     table = table.append_column(WEIGHT, pa.array(coreset.weights[low:high]))
                     writer = writer or pq.ParquetWriter(part, table.schema)
                     writer.write_table(table)
@@ -80,6 +84,12 @@ def _parquet(coreset: Coreset, files: list[Path], part: Path) -> None:
     finally:
         if writer is not None:
             writer.close()
+    if named is not None and not named:
+        first = coreset.ids[0].item() if hasattr(coreset.ids[0], "item") else coreset.ids[0]
+        raise DataError(
+            f"{files[0]} must have the ids of the coreset, such as {first!r}, in a column, in the same rows; got others. "
+            "Name what the coreset was chosen from, in its order."
+        )
 
 
 def _arrays(coreset: Coreset, files: list[Path], part: Path) -> None:

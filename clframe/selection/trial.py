@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from clframe.errors import DataError
+from clframe.errors import DataError, bad_option
 from clframe.selection.choice import Ask
 from clframe.selection.clustering import KMeans, cluster
 from clframe.selection.losses import Losses
@@ -72,6 +72,8 @@ def trials(
         >>> [t.method for t in found], found[1].error < found[0].error
         (['uniform', 'stratified'], True)
     """
+    if repeats < 1:
+        raise bad_option("repeats", "a positive integer", repeats, "Give repeats=50.")
     if "loss" not in pool.columns:
         raise DataError(f"{pool.name} must have the loss of every row to try methods on; got none. Give --loss COLUMN.")
     loss = pool.numbers("loss", least=0.0)

@@ -108,6 +108,11 @@ def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, 
         (["pool.parquet", "--size", "700"], "size must be between 1 and the 600 rows"),
         (["pool.parquet", "--size", "70", "--loss", "los"], "Did you mean 'loss'"),
         (["nothing.parquet", "--size", "70"], "nothing.parquet must be a file or folder; got none"),
+        (["pool.parquet", "--embedding", "text", "--size", "70"], "must hold lists of numbers; got"),
+        (
+            ["compare", "pool.parquet", "--loss", "loss", "--size", "70", "--repeats", "0"],
+            "repeats must be a positive integer; got 0",
+        ),
         (["x.npy", "pool.parquet", "--size", "70"], "must be .npy or .parquet files of one kind"),
         (["cut.npy", "--size", "70"], "was cut short"),
         (
@@ -141,3 +146,10 @@ def test_near_duplicates_are_named_with_what_they_duplicate(place: Path, capsys:
     assert {frozenset((N + i, i)) for i in range(5)} <= pairs
     assert main(["select", "dedup", "twice.npy", "--threshold", "small"]) == 2
     assert "threshold must be numbers separated by commas" in capsys.readouterr().err
+
+
+def test_rows_in_another_order_are_not_taken_for_those_that_were_chosen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["select", "pool.parquet", "--id", "id", "--size", "50", "--method", "uniform", "--out", "chosen"]) == 0
+    pd.read_parquet("pool.parquet").iloc[::-1].to_parquet("turned.parquet", index=False)
+    assert main(["select", "materialize", "chosen", "turned.parquet", "--out", "few.parquet"]) == 2
+    assert "must have the ids of the coreset" in capsys.readouterr().err and not (place / "few.parquet").exists()

@@ -89,6 +89,8 @@ def _matrix(column: pa.Array, rows: int, where: str) -> Floats:
     if column.null_count:
         row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
         raise DataError(f"{where} must have an embedding in every row; got none in row {row} of a row group. Leave such rows out.")
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        raise DataError(f"{where} must hold lists of numbers; got {column.type}. Name the column of the embeddings.")
     flat = column.flatten()
     lengths = np.diff(np.asarray(column.offsets)) if hasattr(column, "offsets") else np.full(rows, len(flat) // max(1, rows))
     if len(np.unique(lengths)) != 1 or flat.null_count:
