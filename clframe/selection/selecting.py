@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clframe.data.hashing import fingerprint
+from clframe.errors import DataError, bad_option
 from clframe.selection.choice import Ask, Choice, Method
 from clframe.selection.clustering import Clustering, KMeans, cluster
 from clframe.selection.coreset import FORMAT, Coreset, certificate
@@ -52,7 +53,7 @@ def select(
 
     Raises:
         OptionError: a wrong option.
-        DataError: embeddings or losses that break a rule; the rows are named.
+        DataError: embeddings or losses that break a rule, where they are read (the rows are named); a clustering of another pool.
 
     Example:
         >>> from clframe.selection import pool_of
@@ -62,6 +63,10 @@ def select(
         (True, True)
     """
     losses = _losses(pool, loss)
+    if k and (kmeans or clustering):
+        raise bad_option("k", "left out where kmeans or a clustering is given", k, "Leave out one of them.")
+    if clustering is not None and len(clustering.cell) != pool.n:
+        raise DataError(f"clustering must be of the {pool.n:,} rows of the pool; got {len(clustering.cell):,}. Make it anew.")
     how = kmeans or KMeans(k=k)
     how.cells(pool.n)
     chooser = named(method) if isinstance(method, str) else method

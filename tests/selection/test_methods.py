@@ -164,6 +164,14 @@ X = np.random.default_rng(0).normal(size=(50, 2))
     [
         (lambda: select(pool_of(X), 51), "size must be between 1 and the 50 rows of the pool; got 51"),
         (lambda: select(pool_of(X, loss=np.ones(50)), 40, k=60), "k must be at most the 50 rows of the pool; got 60"),
+        (
+            lambda: select(pool_of(X), 10, k=5, kmeans=KMeans(k=6)),
+            "k must be left out where kmeans or a clustering is given; got 5",
+        ),
+        (
+            lambda: select(pool_of(X), 10, clustering=world("follows")[2]),
+            "clustering must be of the 50 rows of the pool; got 3,000",
+        ),
         (lambda: select(pool_of(X), 10, "sensitivity"), "method 'sensitivity' needs losses; got none"),
         (lambda: select(pool_of(X), 10, "sensitivty"), "Did you mean 'sensitivity'"),
         (
