@@ -166,11 +166,9 @@ def _announce(pool: Pool, k: int) -> None:
     """What it will take, on stderr, before it begins."""
     from clframe.selection.clustering import KMeans
 
-    cells = KMeans(k=k).cells(pool.n)
-    block = 16384 * (pool.d + cells) * 4 + cells * pool.d * 264 * 4
-    memory = (block + 8 * pool.n) / 1e6
+    cells, memory = KMeans(k=k).cells(pool.n), KMeans(k=k).memory(pool.n, pool.d) / 1e6
     print(
-        f"{pool.name}: {pool.n:,} rows of {pool.d} numbers; with {cells:,} cells about {memory:,.0f} MB of memory and "
+        f"{pool.name}: {pool.n:,} rows of {pool.d} numbers; with {cells:,} cells up to about {memory:,.0f} MB of memory and "
         f"{2 * pool.n * pool.d * cells / 1e9:,.0f} billion operations to assign them, where cells are needed",
         file=sys.stderr,
     )

@@ -65,6 +65,16 @@ class KMeans:
             raise bad_option("k", f"at most the {n:,} rows of the pool", self.k, "Give a smaller k.")
         return self.k or max(1, min(math.isqrt(n), 4096, n // 39))
 
+    def memory(self, n: int, d: int) -> float:
+        """Bytes that cells of n rows of d numbers take, up to about: rows trained on, a block, 8 bytes a row, 150 MB of buffers.
+
+        Example:
+            >>> round(KMeans(k=500).memory(400_000, 64) / 1e6)  # 103 to 210 were measured
+            223
+        """
+        k = self.cells(n)
+        return 4 * min(n, k * self.points) * d + 4 * BLOCK * (d + k) + 8 * n + 1.5e8
+
 
 Tell = Callable[[int, int], object]
 """Called with (rows done, rows in all)."""
@@ -93,7 +103,9 @@ def cluster(pool: Pool, how: KMeans, seed: int, tell: Tell | None = None) -> Clu
     rows = training_rows(pool.n, k * how.points, seed)
     sample = _ready(pool.vectors.take(rows), how.spherical, rows)
     trained = _train(sample, k, how, seed)
-    cell, distance = assign(sample, trained, by_faiss(trained))
+    searched = by_faiss(trained)
+    parts = [assign(sample[start : start + BLOCK], trained, searched) for start in range(0, len(sample), BLOCK)]
+    cell, distance = (np.concatenate(part) for part in zip(*parts, strict=True))
     picked = _nearest_rows(cell, distance, k)
     centres, which = sample[picked], rows[picked]
     name, nearest = kernel(how.kernel, centres, sample)
