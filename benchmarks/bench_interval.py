@@ -23,7 +23,9 @@ from clframe.models.interval.margins import margins
 from clframe.strategies import Setup
 from clframe.strategies.interval.hyperinterval import HyperInterval
 
-BATCH, MANY = 128, 640
+BATCH = 128
+MANY = {"mlp": 2560, "cnn": 640}
+"""Samples that certificates are asked for."""
 RADIUS = 2e-4
 """The largest radius of a weight, each drawn evenly from 0 on: where a part of the samples is certified, and the methods differ."""
 INTERVAL, LINEAR, STEP = 3.0, 8.0, 1.5
@@ -32,16 +34,17 @@ INTERVAL, LINEAR, STEP = 3.0, 8.0, 1.5
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Bounds in double precision, as certificates are computed, then training in single precision."""
-    colour = torch.randn(MANY, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    images = setting.x[:MANY].view(-1, 1, 28, 28)
+    colour = torch.randn(MANY["cnn"], 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = setting.x.view(-1, 1, 28, 28)
     for what, features, width, x in (
         ("mlp 784-400-400-10", nn.Sequential(nn.Flatten(), *hidden(784, 400, 400)), 400, images),
         ("cnn, 1x28x28", CNN((1, 28, 28)), 3136, images),
         ("cnn, 3x32x32", CNN((3, 32, 32)), 4096, colour),
     ):
-        net = trained(nn.Sequential(features, nn.Linear(width, 10)), x, setting.y[:MANY])
+        x = x[: MANY[what[:3]]]
+        net = trained(nn.Sequential(features, nn.Linear(width, 10)), x, setting.y[: len(x)])
         size = 4 if what.startswith("mlp") else 1
-        yield from bounds(setting, what, net, x.double(), setting.y[:MANY], size)
+        yield from bounds(setting, what, net, x.double(), setting.y[: len(x)], size)
     yield from steps(setting)
 
 
@@ -84,14 +87,14 @@ def bounds(setting: Setting, what: str, net: nn.Module, x: Tensor, y: Tensor, si
         pair = alternate(repeated(work), repeated(plain), size, blocks, 4 * size)
         yield pair.at_most(f"bounds, {name}, {what}, batch {BATCH}", floor, "plain forward")
     for method, reached in (("elided", INTERVAL), ("linear", LINEAR), ("best", None)) if "32" not in what else ():
-        work = partial(certify, net, x, y, boxes, method, BATCH)
+        work = partial(certify, net, x, y, boxes, method)
         pair = alternate(repeated(work), repeated(partial(through, net, x)), 1, max(5, setting.blocks // 6))
-        yield pair.at_most(f"certificates of {MANY:,} samples, {method}, {what}", reached, "plain forwards")
+        yield pair.at_most(f"certificates of {len(x):,} samples, {method}, {what}", reached, "plain forwards")
 
 
 def through(net: nn.Module, x: Tensor) -> None:
     """All samples, in batches."""
-    for part in x.split(BATCH):
+    for part in x.split(2 * BATCH):
         net(part)
 
 

@@ -1,4 +1,4 @@
-"""Run a study: every group through `clframe.compare`, then obtained.json and the figure. A stopped study goes on where it was."""
+"""Run a study: every group, then obtained.json and the figure. A stopped study goes on where it was."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import clframe
 from clframe.eval.statistics import summarise
-from papers.study import BySeed, Group, Runs, Study
+from papers.study import BySeed, Interval, Place, Runs, Study, Tell
 
-Tell = Callable[[str, int, int], None]
 ENVIRONMENT = ("clframe", "torch", "python", "processor", "device", "threads")
 """What obtained.json says about the machine."""
 
@@ -34,20 +32,12 @@ def run(study: Study, scale: str, *, data_dir: str | None, out: Path, jobs: int,
     Raises:
         ClframeError: a run cannot be made; what is finished stays.
     """
-    runs: dict[str, clframe.Results] = {}
+    place = Place(data_dir, out / study.name / scale, jobs, device)
+    runs: dict[str, Any] = {}
     for group in study.groups(scale):
-        count = len(group.scenarios) * len(group.strategies) * group.seeds
-        print(f"{study.name}, {scale} scale, {group.name}: {count} runs, {min(jobs, count)} at a time", file=sys.stderr)
+        print(f"{study.name}, {scale} scale, {group.name}: {len(group)} runs, {min(jobs, len(group))} at a time", file=sys.stderr)
         with progress() as tell:
-            runs[group.name] = clframe.compare(
-                list(group.scenarios),
-                list(group.strategies),
-                seeds=group.seeds,
-                jobs=jobs,
-                out=out / study.name / scale / group.name,
-                progress=tell,
-                **{"data_dir": data_dir, "device": device, **group.options},
-            )
+            runs[group.name] = group.run(place, tell)
     found = obtained(study, scale, runs)
     study.obtained(scale).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     study.figure(runs).savefig(study.picture(scale), dpi=110, metadata={"Software": None})
@@ -56,24 +46,28 @@ def run(study: Study, scale: str, *, data_dir: str | None, out: Path, jobs: int,
 
 def obtained(study: Study, scale: str, runs: Runs) -> dict[str, Any]:
     """What obtained.json holds: settings, machine, and every quantity with its seeds, mean and interval."""
-    every = [result for results in runs.values() for result in results]
+    groups = study.groups(scale)
+    every = [cost for group in groups for cost in group.costs(runs[group.name])]
     return {
         "study": study.name,
         "scale": scale,
         "what": study.scales[scale],
-        "settings": {g.name: _settings(g) for g in study.groups(scale)},
-        "environment": {key: every[0].environment[key] for key in ENVIRONMENT},
-        "cpu_minutes": round(sum(r.budget.cpu_seconds for r in every) / 60, 1),
+        "settings": {group.name: group.settings() for group in groups},
+        "environment": {key: every[0][0][key] for key in ENVIRONMENT},
+        "cpu_minutes": round(sum(seconds for _, seconds in every) / 60, 1),
         "quantities": {key: summary(values) for key, values in study.quantities(runs).items()},
     }
 
 
-def summary(values: BySeed) -> dict[str, Any]:
-    """Values by seed, their mean and the 95 % interval of the mean (t).
+def summary(values: BySeed | Interval) -> dict[str, Any]:
+    """Values by seed, their mean and the 95 % interval of the mean (`summarise`); or what an interval holds.
 
-    >>> summary({0: 1.0, 1: 3.0})["mean"]
-    2.0
+    >>> summary({0: 1.0, 1: 3.0})["mean"], summary(Interval(200, 0.7, 0.6, 0.8))["high"]
+    (2.0, 0.8)
     """
+    if isinstance(values, Interval):
+        numbers = {"n": values.n, "mean": values.mean, "low": values.low, "high": values.high, "sd": None}
+        return {**{k: _short(v) for k, v in numbers.items()}, "values": {}}
     found = summarise(values.values())
     numbers = {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high, "sd": found.std}
     return {**{k: _short(v) for k, v in numbers.items()}, "values": {str(s): _short(v) for s, v in sorted(values.items())}}
@@ -82,15 +76,6 @@ def summary(values: BySeed) -> dict[str, Any]:
 def _short(value: float | int | None) -> float | int | None:
     """Six significant digits: enough to compute with, few enough to read."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _settings(group: Group) -> dict[str, Any]:
-    return {
-        "scenarios": list(group.scenarios),
-        "strategies": list(group.strategies),
-        "seeds": list(range(group.seeds)),
-        "options": dict(group.options),
-    }
 
 
 @contextmanager
@@ -110,7 +95,7 @@ def progress(every: float = 30.0) -> Iterator[Tell]:
                 return
             if done == total or now - last[0] > every:
                 last[0] = now
-                print(f"  {now - begun:6.0f} s  {name}: {done} of {total} updates", file=sys.stderr, flush=True)
+                print(f"  {now - begun:6.0f} s  {name}: {done} of {total}", file=sys.stderr, flush=True)
             if done == total:
                 ended.add(name)
 

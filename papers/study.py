@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import clframe
 from clframe.errors import unknown_name
-from clframe.eval.result import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,11 +17,72 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SCALES = ("default", "full")
 
-Runs = Mapping[str, Results]
-"""Finished runs by the name of their group."""
+Tell = Callable[[str, int, int], None]
+"""Called with (what is done, steps done, steps in all)."""
+
+Runs = Mapping[str, Any]
+"""What is finished, by the name of its group: `clframe.Results` of a `Group`, cells of a `papers.measured.Measured`."""
 
 BySeed = dict[int, float | None]
 """A quantity of each seed; None where it is not defined."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A quantity whose 95 % interval does not come from seeds, such as a root mean square error over draws.
+
+    Attributes:
+        n: draws that it is made of.
+        mean: the quantity.
+        low, high: ends of its interval.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is run.
+
+    Attributes:
+        data_dir: folder of data sets; None for the environment variable CLFRAME_DATA.
+        out: directory of what its groups leave, OUT/STUDY/SCALE.
+        jobs: how much is done at the same time.
+        device: as in `clframe.run`.
+    """
+
+    data_dir: str | None
+    out: Path
+    jobs: int
+    device: str
+
+
+class Work(Protocol):
+    """One group of a study: it can be run, and says with what settings. `Group` and `papers.measured.Measured` are two."""
+
+    @property
+    def name(self) -> str:
+        """Short name, part of the keys of the quantities."""
+        ...
+
+    def __len__(self) -> int:
+        """How many runs."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the outcome depends on, for obtained.json."""
+        ...
+
+    def run(self, place: Place, tell: Tell) -> Any:
+        """Do what is not done yet."""
+        ...
+
+    def costs(self, finished: Any) -> list[tuple[Mapping[str, Any], float]]:
+        """Environment and processor seconds of each run."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +102,38 @@ class Group:
     strategies: tuple[str, ...]
     options: Mapping[str, Any]
     seeds: int = 5
+
+    def __len__(self) -> int:
+        return len(self.scenarios) * len(self.strategies) * self.seeds
+
+    def settings(self) -> dict[str, Any]:
+        """Scenarios, strategies, seeds and options."""
+        return {
+            "scenarios": list(self.scenarios),
+            "strategies": list(self.strategies),
+            "seeds": list(range(self.seeds)),
+            "options": dict(self.options),
+        }
+
+    def run(self, place: Place, tell: Tell) -> clframe.Results:
+        """Make the runs that are not there yet.
+
+        Raises:
+            ClframeError: a run cannot be made.
+        """
+        return clframe.compare(
+            list(self.scenarios),
+            list(self.strategies),
+            seeds=self.seeds,
+            jobs=place.jobs,
+            out=place.out / self.name,
+            progress=tell,
+            **{"data_dir": place.data_dir, "device": place.device, **self.options},
+        )
+
+    def costs(self, finished: clframe.Results) -> list[tuple[Mapping[str, Any], float]]:
+        """Environment and processor seconds of each run."""
+        return [(result.environment, result.budget.cpu_seconds) for result in finished]
 
 
 @dataclass(frozen=True)
@@ -73,7 +166,7 @@ class Study:
         title: what was run again.
         scales: what each scale is, in a sentence.
         groups: the groups of runs at a scale.
-        quantities: key -> value by seed, from the finished runs.
+        quantities: key -> value by seed, or a value with its interval, from the finished runs.
         figure: the figure of the finished runs.
         grid: how the options were chosen, where they were.
         pictured: name of the figure's file.
@@ -83,8 +176,8 @@ class Study:
     name: str
     title: str
     scales: Mapping[str, str]
-    groups: Callable[[str], Sequence[Group]]
-    quantities: Callable[[Runs], Mapping[str, BySeed]]
+    groups: Callable[[str], Sequence[Work]]
+    quantities: Callable[[Runs], Mapping[str, BySeed | Interval]]
     figure: Callable[[Runs], Figure]
     grid: Grid | None = None
     pictured: str = "task1"

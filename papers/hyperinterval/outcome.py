@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STREAMS = {
     "split": "Split MNIST, told",
     "told": "Permuted MNIST-10, told",
+    "longer": "the same, 5 passes",
     "one": "Permuted, one network",
     "cifar": "Split CIFAR-100, CNN",
 }
@@ -89,7 +90,7 @@ def quantities(runs: Runs) -> dict[str, BySeed]:
 
 def figure(runs: Runs) -> Figure:
     """Accuracy at the end, certified accuracy and the weakest task of every method, a panel for each stream."""
-    fig, axes = figures.panels([3.3, 2.6, 2.6, 2.6], "Accuracy at the end, and what of it is certified, %", height=2.9)
+    fig, axes = figures.panels([3.3, 2.5, 2.5, 2.5, 2.5], "Accuracy at the end, and what of it is certified, %", height=2.9)
     for i, (ax, (stream, title)) in enumerate(zip(axes, STREAMS.items(), strict=True)):
         _panel(ax, by_method(runs, stream))
         ax.set_title(title, fontsize=10, color=figures.INK, loc="left")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from clframe.errors import OptionError
 from clframe.models.interval import Box, ball, certify, walk
 from clframe.models.interval import products as module
 from clframe.models.interval.backward import least
@@ -142,3 +143,12 @@ def test_margins_are_differentiable_by_the_boxes() -> None:
         step = 1e-7
         ends = [margins(walk(net, x, ball(net, 0.01 + s)), y, layers).sum().item() for s in (-step, step)]
         assert float(slope) == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=1e-4) and slope < 0
+
+
+def test_inputs_that_are_no_tensors_or_not_finite_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(2, 2)).eval()
+    y, numbers = torch.tensor([0]), torch.tensor([[float("nan"), 0.0]])
+    with pytest.raises(OptionError, match="x must be a tensor; got 'ndarray'"):
+        certify(net, numbers.numpy(), y, ball(net, 0.1))
+    with pytest.raises(OptionError, match="x must be finite; got 'NaN or infinity'"):
+        certify(net, numbers, y, ball(net, 0.1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from clframe.errors import bad_option, unknown_name
 from clframe.models.interval.box import Box, checked
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 METHODS = ("logits", "elided", "linear", "best")
 SLACK = 1e-9
 """What rounding in double precision may add up to, relative to the largest number that was met."""
+MEMORY = 2**27
+"""Bytes for the rows of the widest layer that are gone back through together."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Certificate:
 
 
 def certify(
-    net: nn.Module, x: Tensor | Box, y: Tensor, boxes: Mapping[str, Box], method: str = "best", chunk: int = 64
+    net: nn.Module, x: Tensor | Box, y: Tensor, boxes: Mapping[str, Box], method: str = "best", chunk: int = 0
 ) -> Certificate:
     """Which samples every network with parameters in these boxes classifies correctly.
 
@@ -64,10 +66,11 @@ def certify(
         y: true classes (B,).
         boxes: of parameters, by name; the others are points. `ball(net, radius)` makes some.
         method: how to bound.
-        chunk: samples that are bounded together.
+        chunk: samples that are bounded together; 0: at most 256, and so many that what the widest layer needs takes some 128 MB.
 
     Raises:
-        OptionError: an unknown method, a layer without a sound rule, boxes that do not fit, a class that there is not, no samples.
+        OptionError: an unknown method, a layer without a sound rule, boxes that do not fit, a class that there is not, no samples,
+            inputs that are no tensors or not finite.
 
     Example:
         >>> from clframe.models.interval import ball
@@ -85,18 +88,22 @@ def certify(
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    if chunk < 1:
-        raise bad_option("chunk", "a positive number of samples", chunk, "Give chunk=64.")
+    if chunk < 0:
+        raise bad_option("chunk", "a positive number of samples, or 0 for what memory allows", chunk, "Leave it out.")
+    for name, value in (("x", x.lower + x.upper if isinstance(x, Box) else x), ("y", y)):
+        if not isinstance(value, torch.Tensor):
+            raise bad_option(name, "a tensor", type(value).__name__, "Give torch.as_tensor of it.")
+        if not bool(value.isfinite().all()):
+            raise bad_option(name, "finite", "NaN or infinity", "Leave these samples out.")
     if not 0 < len(y) == len(x.lower if isinstance(x, Box) else x):
         raise bad_option("y", "a class for each of one or more samples", f"{len(y)} classes", "Give as many classes as samples.")
     double = {name: box.to(torch.float64) for name, box in checked(boxes, net).items()}
     graph = traced(copy.deepcopy(net).double())
     order = y.argsort(stable=True)  # samples of one class share their work
     margin, slack = [], []
-    for some in torch.split(order, chunk):
-        inputs = Box(x.lower[some].double(), x.upper[some].double()) if isinstance(x, Box) else x[some].double()
+    for some in torch.split(order, chunk or _together(graph, _of(x, order[:1]), double)):
         with torch.no_grad():
-            made = propagate(graph, inputs, double)
+            made = propagate(graph, _of(x, some), double)
             around = SLACK * (1 + _largest(made))
             margin.append(_margins(made, y[some], method, around))
         slack.append(around.expand(len(some)))
@@ -104,6 +111,19 @@ def certify(
     found = torch.cat(margin)[back]
     worst = _worst(found, y)
     return Certificate(found, worst, worst > torch.cat(slack)[back], method)
+
+
+def _of(x: Tensor | Box, some: Tensor) -> Tensor | Box:
+    """Some of the inputs, in double precision."""
+    return Box(x.lower[some].double(), x.upper[some].double()) if isinstance(x, Box) else x[some].double()
+
+
+def _together(graph: fx.GraphModule, x: Tensor | Box, boxes: Mapping[str, Box]) -> int:
+    """Samples for which (K - 1) rows of the widest layer take MEMORY; between 16 and 256."""
+    with torch.no_grad():
+        made = propagate(graph, x, boxes)
+    wide = max(v.lower[0].numel() for v in (made.out, *made.values.values()) if isinstance(v, Box) and len(v.lower) == 1)
+    return min(256, max(16, MEMORY // (8 * wide * max(1, made.out.lower.shape[1] - 1))))
 
 
 def _worst(margin: Tensor, y: Tensor) -> Tensor:

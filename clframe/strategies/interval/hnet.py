@@ -95,7 +95,7 @@ class HNET(Points):
         made = self.net.split(self.net(self.embeddings[self._task][None])[0])
         logits: Tensor = functional_call(self.target, made, (batch.x,))
         own = logits[:, : len(self._classes[self._task])]
-        return {"ce": classification_loss(own, self._output[batch.y], batch.weight)}
+        return {"ce": classification_loss(own, self._output[batch.y], batch.weight, batch.mass)}
 
     def make(self, task: int) -> dict[str, Tensor]:
         """H(e_t)."""

@@ -188,13 +188,13 @@ class HyperInterval(Generated):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of the centre, and that of the worst network in the box."""
         region, y = self._inside(self._task), self._output[batch.y]
-        kappa, count = self.weight_of_centre, len(self._classes[self._task])
+        kappa, count, compat = self.weight_of_centre, len(self._classes[self._task]), self.reference_compat
         scores = functional_call(self.target.with_outputs(count), narrow(self.net.split(region.centre), count), (batch.x,))
-        centre = classification_loss(scores, y, batch.weight)
+        centre = classification_loss(scores, y, batch.weight, batch.mass)
         if kappa == 1:
             return {"ce": centre}
-        worst = worst_loss(self._graph(count), batch.x, y, self._boxes(region, count), batch.weight, not self.reference_compat)
-        share = 1.0 if self.reference_compat else ((1 + centre) / worst).detach().clamp(max=1.0)
+        worst = worst_loss(self._graph(count), batch.x, y, self._boxes(region, count), batch.weight, batch.mass, not compat)
+        share = 1.0 if compat else ((1 + centre) / worst).detach().clamp(max=1.0)
         terms = {"ce": kappa * centre, "hyperinterval/worst": (1 - kappa) * share * worst}
         if self.volume:
             terms["hyperinterval/volume"] = -self.volume * self.risen * (region.radius / self.net.scale + 1e-5).log().mean()

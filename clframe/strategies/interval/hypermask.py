@@ -194,7 +194,7 @@ class HyperMask(Points):
         masks = self.masks(scores, self.share(self._steps + 1))
         logits: Tensor = functional_call(self.target, self.effective(masks), (batch.x,))
         own = logits[:, : len(self._classes[self._task])]
-        terms = {"ce": classification_loss(own, self._output[batch.y], batch.weight)}
+        terms = {"ce": classification_loss(own, self._output[batch.y], batch.weight, batch.mass)}
         if self.strength and self.others:
             terms["hypermask/distance"] = self.strength * self.distance(masks)
         return terms

@@ -195,7 +195,7 @@ class InterContiNet:
         """The centres learn: freely in the first task, later within the boxes."""
         moved = {n: self._nested.centre(n) for n in self._nested.shift} if self.phase == "shift" else {}
         logits = functional_call(self.model, moved, (batch.x, batch.task if self.multi else None))
-        ce = classification_loss(logits, batch.y, batch.weight)
+        ce = classification_loss(logits, batch.y, batch.weight, batch.mass)
         self._step(ce)
         if self.phase == "shift":
             self._nested.put()
@@ -211,7 +211,7 @@ class InterContiNet:
         with torch.no_grad():
             logits = self.model(batch.x, batch.task if self.multi else None)
         margin = self._answers.margins(batch.x, y, self._boxes())
-        robust = classification_loss(-margin, y, batch.weight)
+        robust = classification_loss(-margin, y, batch.weight, batch.mass)
         sure = margin.detach().scatter(1, y[:, None], torch.inf).amin(1) > 0
         right = logits.argmax(1) == batch.y
         self.recent = [*self.recent, torch.stack([right, sure]).double().mean(1).tolist()][-WINDOW:]
@@ -220,7 +220,7 @@ class InterContiNet:
         if certain < self._options["threshold"] * accuracy:
             self._step(robust)
             self.backwards += BOUNDS * len(batch)
-        return {"ce": classification_loss(logits, batch.y, batch.weight), "intercontinet/robust": robust.detach()}
+        return {"ce": classification_loss(logits, batch.y, batch.weight, batch.mass), "intercontinet/robust": robust.detach()}
 
     def _step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()

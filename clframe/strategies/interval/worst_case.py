@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def worst_loss(
-    graph: fx.GraphModule, x: Tensor, y: Tensor, boxes: Mapping[str, Box], weight: Tensor | None = None, elided: bool = True
+    graph: fx.GraphModule,
+    x: Tensor,
+    y: Tensor,
+    boxes: Mapping[str, Box],
+    weight: Tensor | None = None,
+    mass: Tensor | None = None,
+    elided: bool = True,
 ) -> Tensor:
     """An upper bound of the cross-entropy of every network in the boxes: that of the least margins.
 
@@ -33,7 +39,7 @@ def worst_loss(
         x: inputs (B, *input).
         y: outputs (B,) that should be largest.
         boxes: of all its parameters.
-        weight: of each sample (B,).
+        weight, mass: of each sample (B,): see `weighted_mean`.
         elided: how to bound.
 
     Example:
@@ -46,7 +52,7 @@ def worst_loss(
         >>> (worst_loss(traced(net), x, y, ball(net, 0.1)) > F.cross_entropy(net(x), y)).item()
         True
     """
-    return weighted_mean(torch.logsumexp(-margins(graph, x, y, boxes, elided), 1), weight)
+    return weighted_mean(torch.logsumexp(-margins(graph, x, y, boxes, elided), 1), weight, mass)
 
 
 def margins(graph: fx.GraphModule, x: Tensor, y: Tensor, boxes: Mapping[str, Box], elided: bool = True) -> Tensor:
