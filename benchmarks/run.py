@@ -23,6 +23,7 @@ from benchmarks import (
     bench_checkpoint,
     bench_evaluation,
     bench_executors,
+    bench_generations,
     bench_import,
     bench_interval,
     bench_iteration,
@@ -30,6 +31,7 @@ from benchmarks import (
     bench_methods,
     bench_parts,
     bench_scenarios,
+    bench_selection,
     bench_sparse,
     bench_training,
 )
@@ -49,6 +51,8 @@ BENCHMARKS: dict[str, Any] = {
     "checkpoint": bench_checkpoint,
     "sparse": bench_sparse,
     "interval": bench_interval,
+    "selection": bench_selection,
+    "generations": bench_generations,
     "executors": bench_executors,
 }
 BY_NAME = ("executors",)

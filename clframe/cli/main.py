@@ -17,9 +17,11 @@ COMMANDS = {
     "resume": "continue stopped runs exactly where they stopped",
     "report": "compare any runs: tables, curves, one HTML file",
     "export": "write the model of one task, to be used without clframe, and measure it",
-    "select": "choose a weighted subset of training data: select, compare, dedup, inspect, materialize",
+    "select": "choose a weighted subset of training data: select, compare, report, dedup, inspect, materialize",
+    "pool": "real and generated data, and where it comes from: add, log, show, fsck, check",
     "show": "print and draw a scenario",
     "protocol": "tune and evaluate as separate phases on separate data: a study as one YAML file",
+    "generations": "models that train on what models made: generators x policies x seeds, as one YAML file",
     "list": "the names there are: strategies, scenarios, data sets, models, metrics",
     "check": "run the conformance suite on a strategy, scenario or memory of your own",
 }

@@ -66,7 +66,7 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress(quiet: bool = False, unit: str = "updates") -> Iterator[Callable[[str, int, int], None] | None]:
     """Bars on a terminal, nothing when piped. Inside: a function (name, done, total), cheap enough for every update."""
     from rich.console import Console
 
@@ -80,7 +80,7 @@ def progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | 
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("updates"),
+        TextColumn(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bars:

@@ -25,6 +25,7 @@ KINDS = Registry(
         "blurry": "clframe.scenarios.blurry:blurry",
         "class-incremental": "clframe.scenarios.class_incremental:class_incremental",
         "colour": "clframe.scenarios.domain_incremental:colour",
+        "curated": "clframe.curation:curated",
         "data-incremental": "clframe.scenarios.data_incremental:data_incremental",
         "domains": "clframe.scenarios.domain_incremental:domains",
         "explicit": "clframe.scenarios.explicit:explicit",
@@ -122,6 +123,8 @@ def _stream(name: str, options: dict[str, Any], named: str, seed: int, data_dir:
     given = {"seed": options.pop("seed", seed)}
     plain = name.removeprefix("online-")
     prefix = next((p for p in PREFIXES if plain.startswith(f"{p}-")), None)
+    if plain in KINDS.names() and "stream" in inspect.signature(KINDS.load(plain)).parameters:
+        return _over(plain, options, named, given["seed"], data_dir)
     if plain in KINDS.names() or (prefix is None and ":" in plain):
         if plain in ("table", "domains") and "data" not in options:
             raise bad_option("data", f"given for scenario {plain!r}", None, f"Write {plain}(data=rows.csv, column=week).")
@@ -140,6 +143,18 @@ def _stream(name: str, options: dict[str, Any], named: str, seed: int, data_dir:
         options = {**options, "name": named}
     stream: Stream = call("scenario", name, function, options, data=data, **given)
     return stream if stream.name == named else dataclasses.replace(stream, name=named)
+
+
+def _over(kind: str, options: dict[str, Any], named: str, seed: int, data_dir: str | Path | None) -> Stream:
+    """A kind that changes another stream."""
+    function = KINDS.load(kind)
+    stream = options.pop("stream", inspect.signature(function).parameters["stream"].default)
+    if not isinstance(stream, str | Mapping | Stream):
+        raise bad_option("stream", "a scenario, as it is written elsewhere", stream, "Write stream=split-digits.")
+    held = {"validation": options["validation"]} if options.get("validation") else {}
+    below = stream if isinstance(stream, Stream) else build(stream, options=held, seed=seed, data_dir=data_dir)
+    made: Stream = call("scenario", kind, function, options, stream=below, seed=seed, name=named)
+    return made
 
 
 def _preset(kind: str, data: Dataset, options: Mapping[str, object]) -> dict[str, object]:

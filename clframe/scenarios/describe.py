@@ -60,6 +60,7 @@ def describe(stream: Stream) -> dict[str, Any]:
             }
             for e in stream.experiences
         ],
+        **({} if stream.curation is None else {"curation": dict(stream.curation.facts)}),
     }
 
 
@@ -79,7 +80,7 @@ def table(stream: Stream) -> Table:
     title = f"{stream.name}: {len(rows):,} experience{'s' * (len(rows) != 1)} of {stream.data.name} ({size})"
     hidden = sorted({"task_train", "task_test", "boundaries", "classes"} - stream.reveals.names())
     known = f"Revealed: {', '.join(plain['reveals']) or 'nothing'}. Hidden: {', '.join(hidden) or 'nothing'}."
-    once = " Each sample comes once." if stream.online else ""
+    once = (" Each sample comes once." if stream.online else "") + ("" if stream.curation is None else f" {stream.curation}.")
     shown = Table(title=title, caption=known + once, title_justify="left", caption_justify="left", min_width=min(len(title), 78))
     columns = ["train", *(["validation"] if stream.validation else []), "test", *(["task"] if stream.tasks is not None else [])]
     for name in ("experience", *columns):

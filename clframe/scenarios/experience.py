@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import torch
 
+from clframe.scenarios.order import AsGiven
 from clframe.scenarios.training_view import TrainView
+from clframe.seeding import rng
 from clframe.types import Batch, Ids, Source, Step
 
 if TYPE_CHECKING:
@@ -71,7 +73,10 @@ class StreamExperience:
         reached = begin
         for epoch, iterations in enumerate(stream.iterations(k)):
             if n < reached + iterations:
-                order = torch.from_numpy(stream.order.ids(stream.segments, k, epoch, stream.epochs, stream.seed))
+                ids = stream.order.ids(stream.segments, k, epoch, stream.epochs, stream.seed)
+                if stream.curation is not None:
+                    ids = stream.curation.drawn(ids, rng(stream.seed, "drawn", k, epoch), in_time=isinstance(stream.order, AsGiven))
+                order = torch.from_numpy(ids)
                 for i in range(n - reached, iterations):
                     n += 1
                     index = order[i * stream.batch_size : (i + 1) * stream.batch_size]

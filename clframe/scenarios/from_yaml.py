@@ -23,6 +23,8 @@ from clframe.errors import DataError, bad_option
 from clframe.registry import call
 
 TABLES = (".csv", ".csv.gz", ".parquet")
+FILES = ("data", "path", "stream", "loss", "embedding")
+"""Keys whose values may be paths."""
 DATA_OPTIONS = ("label", "task", "weight", "split", "columns", "image", "size", "standardise", "test_fraction", "allow_missing")
 
 
@@ -56,9 +58,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path}: must be readable YAML; got {reason}{where}. Correct the line.") from error
     if not isinstance(spec, dict) or not all(isinstance(key, str) for key in spec):
         raise DataError(f"{path}: must be a mapping of option names; got {type(spec).__name__}. Begin with `scenario: NAME`.")
-    if "data" in spec:
-        spec["data"] = _beside(spec["data"], path.parent)
-    return spec
+    found: dict[str, Any] = _beside(spec, path.parent)
+    return found
 
 
 def load_data(kind: str, options: dict[str, Any], data_dir: str | Path | None) -> Dataset | list[Dataset]:
@@ -101,8 +102,15 @@ def _beside(data: Any, folder: Path) -> Any:
     """Paths that are there, seen from the file's folder, made so that they are found from anywhere."""
     if isinstance(data, list):
         return [_beside(one, folder) for one in data]
-    if isinstance(data, dict) and "path" in data:
-        return {**data, "path": _beside(data["path"], folder)}
+    if isinstance(data, dict):
+        return {key: _beside(value, folder) if key in FILES else _columns_beside(key, value, folder) for key, value in data.items()}
     if isinstance(data, str) and data != "digits" and not Path(data).exists() and (folder / data).exists():
         return str(folder / data)
     return data
+
+
+def _columns_beside(key: str, value: Any, folder: Path) -> Any:
+    """`columns` of a curated stream, which are files by name; the option of a data set with this name is a list."""
+    if key != "columns" or not isinstance(value, dict):
+        return value
+    return {name: _beside(one, folder) for name, one in value.items()}

@@ -16,6 +16,7 @@ import torch
 
 from clframe.data import Dataset
 from clframe.errors import DataError, bad_option
+from clframe.scenarios.curation import Curation
 from clframe.scenarios.experience import Experiences
 from clframe.scenarios.order import Order, Shuffled
 from clframe.types import Batch, Ids, Reveals
@@ -46,6 +47,7 @@ class Stream:
         batch_size, epochs, device: how `steps` walks; set by `walked`.
         tested_on: what `tests` are, for messages.
         online: each sample once: more than one epoch is refused; set by `once`.
+        curation: how the training samples were chosen and what they weigh, where they are a coreset: see `clframe.curation`.
 
     Example:
         >>> from clframe.scenarios import class_incremental
@@ -71,6 +73,7 @@ class Stream:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     tested_on: str = "test"
     online: bool = False
+    curation: Curation | None = None
 
     def __post_init__(self) -> None:
         if len(self.tests) != len(self.segments):
@@ -92,6 +95,9 @@ class Stream:
         if self.online and self.epochs != 1:
             remedy = "Give epochs=1, or take the stream that is not online."
             raise bad_option("epochs", f"1, because {self.name!r} is online: each sample comes once", self.epochs, remedy)
+        if self.online and self.curation is not None and self.curation.repeats:
+            rule = f"'loss' or 'none', because {self.name!r} is online: each sample comes once"
+            raise bad_option("weights", rule, self.curation.used, "Give weights=loss, or take the stream that is not online.")
 
     def walked(
         self, *, batch_size: int = 32, epochs: int = 1, device: torch.device | str = "cpu", seed: int | None = None
@@ -189,20 +195,37 @@ class Stream:
 
     @cached_property
     def weight_of(self) -> Tensor | None:
-        """Weight of every training id (N,), on the device, where the data set has weights."""
+        """Weight of every training id (N,), on the device, where the data set or the loss on a coreset has weights."""
+        own = self._own_weight
+        if self.curation is None or self.curation.in_loss is None:
+            return own
+        drawn = torch.from_numpy(self.curation.in_loss).to(self.device)
+        return drawn if own is None else drawn * own
+
+    @cached_property
+    def mass_of(self) -> Tensor | None:
+        """What every training id adds to what the loss is divided by (N,): its weight in the data set; None where that is all."""
+        if self.curation is None or self.curation.in_loss is None:
+            return None
+        own = self._own_weight
+        return torch.ones(len(self.data.train), device=self.device) if own is None else own
+
+    @property
+    def _own_weight(self) -> Tensor | None:
         weight = self.data.train.weight
         return None if weight is None else torch.from_numpy(np.asarray(weight, dtype=np.float32)).to(self.device)
 
     def batch(self, index: Tensor) -> Batch:
         """The training samples with these ids (B,), on the device."""
         on_device = index if self.device.type == "cpu" else index.to(self.device)
-        weight, task = self.weight_of, self.task_of
+        weight, task, mass = self.weight_of, self.task_of, self.mass_of
         return Batch(
             x=self.data.train.fetch(index),
             y=self.labels.index_select(0, on_device),
             index=index,
             weight=None if weight is None else weight[on_device],
             task=None if task is None else task[on_device],
+            mass=None if mass is None else mass[on_device],
         )
 
     @property
@@ -218,11 +241,10 @@ class Stream:
             return
         whole, sizes = self.batch(torch.cat(list(indices))), [len(index) for index in indices]
         none = (None,) * len(sizes)
-        weights = none if whole.weight is None else whole.weight.split_with_sizes(sizes)
-        tasks = none if whole.task is None else whole.task.split_with_sizes(sizes)
+        further = (none if c is None else c.split_with_sizes(sizes) for c in (whole.weight, whole.task, whole.mass))
         inputs, labels = whole.x.split_with_sizes(sizes), whole.y.split_with_sizes(sizes)
-        for x, y, index, weight, task in zip(inputs, labels, indices, weights, tasks, strict=True):
-            yield Batch(x, y, index, weight, task)
+        for x, y, index, weight, task, mass in zip(inputs, labels, indices, *further, strict=True):
+            yield Batch(x, y, index, weight, task, mass=mass)
 
     def fingerprint(self) -> str:
         """A hash of the data and of every id: streams with equal fingerprints deliver the same samples in the same order."""
@@ -238,4 +260,6 @@ class Stream:
             digest.update(b"|")
         tasks = None if self.tasks is None else tuple(self.tasks)
         digest.update(repr((self.reveals, tasks, self.order, self.seed, self.tested_on)).encode())
+        if self.curation is not None:
+            digest.update(self.curation.fingerprint().encode())
         return digest.hexdigest()

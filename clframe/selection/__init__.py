@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from clframe import registry
 from clframe.errors import unknown_name
 from clframe.selection.class_balanced import ClassBalanced
 from clframe.selection.coreset import Coreset, load
@@ -16,6 +17,7 @@ from clframe.selection.pool import Pool, open_pool, pool_of
 from clframe.selection.reservoir import Reservoir
 from clframe.selection.ring import Ring
 from clframe.selection.selecting import select
+from clframe.selection.varopt_memory import VarOpt
 
 MEMORIES: dict[str, type[Memory]] = {
     "reservoir": Reservoir,
@@ -23,19 +25,25 @@ MEMORIES: dict[str, type[Memory]] = {
     "ring": Ring,
     "greedy": Greedy,
     "herding": Herding,
+    "varopt": VarOpt,
 }
 
 
 def memory(kind: str, size: int, generator: torch.Generator) -> Memory:
-    """A replay memory by name: "reservoir", "class-balanced", "ring", "greedy" or "herding".
+    """A replay memory by name: "reservoir", "class-balanced", "ring", "greedy", "herding" or "varopt", with options in brackets.
+
+    Raises:
+        OptionError: an unknown name or option.
 
     Example:
-        >>> memory("reservoir", 500, torch.Generator()).size
-        500
+        >>> memory("reservoir", 500, torch.Generator()).size, memory("varopt(mixture=0.2)", 500, torch.Generator()).mixture
+        (500, 0.2)
     """
-    if kind not in MEMORIES:
-        raise unknown_name("memory", kind, MEMORIES)
-    return MEMORIES[kind](size, generator)
+    name, options = registry.parse(kind)
+    if name not in MEMORIES:
+        raise unknown_name("memory", name, MEMORIES)
+    made: Memory = registry.call("memory", name, MEMORIES[name], options, size=size, generator=generator)
+    return made
 
 
 __all__ = [
@@ -50,6 +58,7 @@ __all__ = [
     "Pool",
     "Reservoir",
     "Ring",
+    "VarOpt",
     "herd",
     "load",
     "memory",

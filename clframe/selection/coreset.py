@@ -16,6 +16,7 @@ import numpy.typing as npt
 from clframe.errors import DataError, RunError
 from clframe.selection.choice import Choice
 from clframe.selection.draws.draw import Numbers, Rows
+from clframe.selection.engine_folder import discard
 from clframe.selection.estimate import Estimate, effective
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Coreset:
         ids: of the chosen samples (m,).
         choice: their rows, weights, probabilities, strata and scores.
         manifest: how they were chosen, from what, and what was found: see `docs/selection.md`.
+        work: the folder with the finished work that it was made from, which is removed when it is saved.
 
     Example:
         >>> from clframe.selection import pool_of, select
@@ -46,6 +48,7 @@ class Coreset:
     ids: npt.NDArray[Any]
     choice: Choice
     manifest: Mapping[str, Any] = field(repr=False)
+    work: Path | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,16 +69,17 @@ class Coreset:
         return self.choice.estimate
 
     def training_weights(self) -> Numbers:
-        """The weights, scaled to mean 1 by a constant, so that a learning rate keeps its meaning (m,).
+        """w_i m / n, of mean 1 in expectation, so that a learning rate keeps its meaning (m,).
 
-        Use them in the loss, or draw batches in proportion to them with equal weights; never both.
+        The constant is no sum of the weights, which would make what is unbiased biased. Use them in the loss, or draw batches in
+        proportion to them with equal weights; never both.
 
         Example:
             >>> from clframe.selection import pool_of, select
             >>> select(pool_of(np.zeros((10, 2))), size=4, method="uniform").training_weights().tolist()
             [1.0, 1.0, 1.0, 1.0]
         """
-        found: Numbers = self.weights * (len(self.weights) / self.weights.sum())
+        found: Numbers = self.weights * (len(self.weights) / self.manifest["pool"]["rows"])
         return found
 
     def table(self) -> pd.DataFrame:
@@ -99,6 +103,7 @@ class Coreset:
                 raise RunError(
                     f"{place} holds another coreset, {found}; this one is {self.manifest.get('key')}. Give another --out."
                 )
+            self._clear()
             return place
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +115,12 @@ class Coreset:
                     os.replace(Path(made) / name, place / name)
         except OSError as error:
             raise RunError(f"{place} must be a folder that can be written; got {error}. Give another --out.") from error
+        self._clear()
         return place
+
+    def _clear(self) -> None:
+        if self.work is not None:
+            discard(self.work)
 
 
 def load(folder: str | Path) -> Coreset:

@@ -163,7 +163,7 @@ def order_of(cells: Clustering, keep: str, seed: int) -> Rows:
     if keep == "random":
         key = hashed(np.arange(len(cells.cell), dtype=np.int64), seed_for(seed, "deduplicate"))
     else:
-        key = cells.distance.astype(np.float64) * (-1 if keep == "hard" else 1)
+        key = np.asarray(cells.distance, dtype=np.float64) * (-1 if keep == "hard" else 1)
     return np.lexsort((key, cells.cell)).astype(np.int64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -88,12 +88,14 @@ def drawn_mean(draw: Draw, values: Numbers, n: int) -> Estimate:
 def stratified_mean(values: Numbers, stratum: Rows, sizes: Mapping[int, int]) -> Estimate:
     """The mean over all strata from simple random samples without replacement of each.
 
-        mean = sum_h W_h mean_h,   error^2 = sum_h W_h^2 (1 - m_h / N_h) s_h^2 / m_h,   W_h = N_h / N
+        mean = sum_h W_h mean_h,   error^2 = sum_h v_h,   v_h = W_h^2 (1 - m_h / N_h) s_h^2 / m_h,   W_h = N_h / N
+        freedom = (sum_h v_h)^2 / sum_h v_h^2 / (m_h - 1)
 
-    A stratum with one sample lends the variance that all strata have within them, pooled.
+    L strata with one sample each say nothing of the variance within them; together they count as one, which can only be too much:
+    L / (L - 1) sum_h (z_h - mean z)^2 with z_h = W_h sqrt(1 - 1 / N_h) f_h. A single one lends the pooled variance of the others.
 
     Args:
-        values: of each row that was drawn (m,).
+        values: of each row that was drawn (m,), one or more of each stratum.
         stratum: which each is of (m,).
         sizes: N_h of each stratum with rows in the pool.
 
@@ -101,21 +103,37 @@ def stratified_mean(values: Numbers, stratum: Rows, sizes: Mapping[int, int]) ->
         >>> stratified_mean(np.array([1.0, 1.0, 5.0, 5.0]), np.array([0, 0, 1, 1]), {0: 30, 1: 10})
         Estimate(mean=2.0, error=0.0, freedom=2)
 
-    Reference: Cochran, "Sampling Techniques", 1977, chapter 5.
+    Reference: Cochran, "Sampling Techniques", 1977, chapter 5: 5.4 for the freedom, 5A.12 for collapsed strata.
     """
-    n = sum(sizes.values())
-    groups = {h: values[stratum == h] for h in sizes}
-    several = [g for g in groups.values() if len(g) > 1]
-    freedom = sum(len(g) - 1 for g in several)
-    pooled = sum(float(((g - g.mean()) ** 2).sum()) for g in several) / freedom if freedom else math.inf
-    mean = variance = 0.0
-    for h, g in groups.items():
-        share, m = sizes[h] / n, len(g)
-        mean += share * float(g.mean())
-        if m < sizes[h]:
-            within = float(g.var(ddof=1)) if m > 1 else pooled
-            variance += share**2 * (1 - m / sizes[h]) * within / m
-    return Estimate(mean, math.sqrt(variance), max(1, freedom))
+    names, whole = np.array(list(sizes)), np.array(list(sizes.values()))
+    order = np.argsort(names)
+    of = order[np.searchsorted(names[order], stratum)]
+    m = np.bincount(of, minlength=len(names))
+    mean = np.bincount(of, weights=values, minlength=len(names)) / m
+    square = np.bincount(of, weights=(values - mean[of]) ** 2, minlength=len(names))
+    share, left = whole / whole.sum(), 1 - m / whole
+    several, alone = (m > 1) & (left > 0), (m == 1) & (left > 0)
+    parts = [*(share**2 * left * square / np.maximum(m - 1, 1) / m)[several]]
+    freedom = [*(m - 1)[several]]
+    if alone.any():
+        z = (share * np.sqrt(left) * mean)[alone]
+        rest = int((m - 1).sum())
+        pooled = square.sum() / rest if rest else math.inf
+        parts.append(len(z) * z.var(ddof=1) if len(z) > 1 else float((share**2 * left)[alone][0] * pooled))
+        freedom.append(len(z) - 1 if len(z) > 1 else max(1, rest))
+    variance, below = sum(parts), sum(v**2 / f for v, f in zip(parts, freedom, strict=True))
+    found = variance**2 / below if 0 < below < math.inf else max(1, int((m - 1).sum()))
+    return Estimate(float((share * mean).sum()), math.sqrt(variance), found)
+
+
+def over_strata(estimates: Sequence[Estimate], sizes: Sequence[int]) -> Estimate:
+    """The mean over all strata from an estimate of each, which do not sway each other: sum_h N_h / N mean_h.
+
+    Example:
+        >>> over_strata([Estimate(1.0, 0.3, 9), Estimate(2.0, 0.1, 29)], [10, 30]).mean
+        1.75
+    """
+    return together(list(zip(map(float, sizes), estimates, strict=True)))
 
 
 def together(estimates: list[tuple[float, Estimate]]) -> Estimate:

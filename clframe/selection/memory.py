@@ -35,11 +35,13 @@ class Memory(ABC):
         filled: slots in use.
         seen: samples offered so far.
         settles: whether it is filled by `settle`, at the end of an experience.
+        scored: whether `offer` makes use of the losses that it is given.
         unbiased: whether samples are kept at random with the probabilities that `selection` gives.
         withheld: ids that are not drawn although they are remembered, so that something may be tuned on them; no state.
     """
 
     settles: ClassVar[bool] = False
+    scored: ClassVar[bool] = False
     unbiased: ClassVar[bool] = True
     withheld: Tensor | None = None
 
@@ -60,6 +62,14 @@ class Memory(ABC):
         Returns:
             The slot (B,) that each sample holds now, int64 on the CPU; -1 for one that is not kept.
         """
+
+    def offer(self, index: Tensor, y: Tensor, loss: Tensor) -> Tensor:
+        """As `update`, with the loss (B,) that the model has of each sample, for memories that are `scored`."""
+        return self.update(index, y)
+
+    def merge(self, index: Tensor, y: Tensor, loss: Tensor, held: Tensor) -> Tensor:
+        """As `offer`, for a whole experience that is over, with the loss that the model has now of what is held, (filled,)."""
+        return self.offer(index, y, loss)
 
     def settle(self, index: Tensor, y: Tensor, features: Tensor) -> None:
         """An experience is over: choose among all its samples by their ids (n,), labels (n,) and features (n, d)."""
@@ -94,6 +104,10 @@ class Memory(ABC):
             slots = torch.randint(self.filled, (count,), generator=self.generator)
             if len(set(slots.tolist())) == count:
                 return slots
+
+    def importance(self, slots: Tensor) -> Tensor | None:
+        """What the samples in these slots (k,) weigh in the loss, where slots are drawn alike; None: all the same."""
+        return None
 
     def draw(self, count: int) -> Tensor:
         """At most `count` different remembered ids (k,), uniformly at random."""

@@ -45,7 +45,10 @@ def test_choose_inspect_and_write(place: Path, capsys: pytest.CaptureFixture[str
     assert main(["select", "inspect", "chosen", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["size"] == 100
     assert main(["select", "inspect", "chosen", "--rows", "2"]) == 0
-    assert "most weight" in capsys.readouterr().out
+    unequal = "most weight" if len(set(coreset.weights)) > 1 else "all weights are equal"
+    assert unequal in capsys.readouterr().out
+    assert main(["select", "inspect", "chosen", "--rows", "-1"]) == 2
+    assert "rows must be zero or positive; got -1" in capsys.readouterr().err
     assert main(["select", "materialize", "chosen", "pool.parquet", "--out", "few.parquet"]) == 0
     written = pq.read_table("few.parquet").to_pandas()
     assert written["id"].tolist() == coreset.ids.tolist() and set(written["text"]) == {"t"}
@@ -117,7 +120,7 @@ def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, 
         (["cut.npy", "--size", "70"], "was cut short"),
         (
             ["x.npy", "--loss", "short.npy", "--size", "70"],
-            "column 'loss' must have one value for each of the 600 embeddings; got 599",
+            "column 'short.npy' (loss) must have one value for each of the 600 embeddings; got 599",
         ),
         (["pool.parquet", "--size", "70", "--method", "sensitivity"], "needs losses"),
         (["compare", "pool.parquet", "--size", "70"], "must have the loss of every row"),
@@ -153,3 +156,15 @@ def test_rows_in_another_order_are_not_taken_for_those_that_were_chosen(place: P
     pd.read_parquet("pool.parquet").iloc[::-1].to_parquet("turned.parquet", index=False)
     assert main(["select", "materialize", "chosen", "turned.parquet", "--out", "few.parquet"]) == 2
     assert "must have the ids of the coreset" in capsys.readouterr().err and not (place / "few.parquet").exists()
+
+
+def test_messages_name_the_column_that_was_given(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.read_parquet("pool.parquet").assign(cls="cat", twice="s1")
+    table.to_parquet("more.parquet", index=False)
+    assert main(["select", "compare", "more.parquet", "--loss", "cls", "--size", "10"]) == 2
+    assert "column 'cls' (loss) must hold numbers; got text such as 'cat'" in capsys.readouterr().err
+    by_label = ["--size", "10", "--method", "stratified(by=label)"]
+    assert main(["select", "x.npy", "--loss", "loss.npy", *by_label]) == 2
+    assert "Known: loss. Give it beside the embeddings; on the command line as --label or --columns." in capsys.readouterr().err
+    assert main(["select", "more.parquet", "--id", "twice", "--size", "10"]) == 2
+    assert "ids must differ; got 's1' in rows 0 and 1" in capsys.readouterr().err

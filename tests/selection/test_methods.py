@@ -185,7 +185,7 @@ X = np.random.default_rng(0).normal(size=(50, 2))
         (lambda: select(pool_of(X), 10, "stratified(by=labl)"), "must have a column 'labl'; got embeddings alone"),
         (
             lambda: select(pool_of(X, label=range(50)), 10, "stratified(by=label)"),
-            "size must be at least 50, 1 for each of the 50 strata",
+            "size must be at least 50, the floors of the 50 strata of 'label'",
         ),
         (lambda: select(pool_of(X, label=range(50)), 10, "greg"), "controls must be few enough labels for 10 rows"),
         (lambda: pool_of(np.zeros(5)), r"must hold numbers of shape \(n, d\)"),

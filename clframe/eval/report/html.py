@@ -78,12 +78,11 @@ def render(results: Results) -> str:
         dark |= style.dark_colours(count)
     order = with_heads(results.strategies, results)
     parts = [section(results.of(scenario=s), f"s{i}", order, dark) for i, s in enumerate(results.scenarios)]
-    return _template().render(
+    return template("template.html").render(
         title=_title(results),
         results=results,
         sections=parts,
         glossary=glossary(),
-        style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
         dark=dark,
         swatch=swatch,
         seconds=fmt.seconds,
@@ -100,12 +99,14 @@ def _title(results: Results) -> str:
     return f"{', '.join(results.scenarios)}: {', '.join(names) if len(names) <= 6 else f'{len(names)} strategies'}"
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+@lru_cache(maxsize=4)
+def template(name: str) -> Template:
+    """A template of this folder: a page extends layout.html, which has the style in it and links to nothing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
+    places = FileSystemLoader(Path(__file__).parent)
+    found = Environment(loader=places, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return found.get_template(name)
 
 
 def section(results: Results, key: str, order: list[str], dark: dict[str, str]) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from clframe.selection.draws import Draw, Scores, iid
 from clframe.selection.draws.draw import Numbers, Rows
 from clframe.selection.estimate import drawn_mean, together
 from clframe.selection.methods.adaptive import cell_means, guided, merged, slope
+from clframe.selection.methods.allocation import allocate
 from clframe.selection.methods.greg import Greg, controls
-from clframe.selection.methods.stratified import allocate, strata, stratified, within
+from clframe.selection.methods.strata import strata
+from clframe.selection.methods.stratified import stratified
 from clframe.selection.methods.uniform import Uniform, smallest
 
 MIXTURES = (0.5, 0.2)
@@ -132,9 +134,9 @@ def continued(ask: Ask, name: str, rows: Rows, values: Numbers) -> Choice:
         return Greg(controls="proxy")(ask)
     if name == "stratified":  # the pilot has the smallest random numbers of every cell
         stratum, names = strata(ask, "cell")
-        sizes, had = np.bincount(stratum), np.bincount(stratum[rows], minlength=len(names))
+        sizes, had = cells.sizes, np.bincount(stratum[rows], minlength=len(names))
         taken = allocate(ask.size, sizes, sizes.astype(float), np.maximum(1, had), "cell")
-        return stratified(ask, stratum, taken, within(stratum, taken, seed_for(ask.seed, "uniform")))
+        return stratified(ask, stratum, sizes, taken)
     kind, _, mixture = name.partition(", a=")
     if kind == "proxy":
         assert ask.proxy is not None

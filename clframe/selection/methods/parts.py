@@ -9,7 +9,8 @@ import numpy as np
 from clframe.errors import DataError
 from clframe.selection.choice import Ask
 from clframe.selection.draws.draw import Numbers, Rows
-from clframe.selection.methods.stratified import allocate, strata
+from clframe.selection.methods.allocation import allocate
+from clframe.selection.methods.strata import strata
 from clframe.selection.pool.pool import Pool, rows_named
 
 
@@ -44,8 +45,9 @@ def parts(ask: Ask, by: str, floor: int = 1) -> tuple[Rows, list[Part]]:
         by = "label" if "label" in ask.pool.columns else "none"
     if by == "none":
         return np.zeros(ask.pool.n, dtype=np.int64), [Part(np.arange(ask.pool.n, dtype=np.int64), ask.size)]
-    of, _ = strata(ask, by)
-    sizes = np.bincount(of)
+    found, names = strata(ask, by)
+    of = np.asarray(found, dtype=np.int64)
+    sizes = np.bincount(of, minlength=len(names))
     taken = allocate(ask.size, sizes, sizes.astype(np.float64), floor, by)
     groups = np.split(np.argsort(of, kind="stable").astype(np.int64), np.cumsum(sizes)[:-1])
     return of, [Part(rows, int(size)) for rows, size in zip(groups, taken, strict=True) if size]

@@ -65,8 +65,9 @@ class Sensitivity:
         ICML 2024, algorithm 1.
 
     Differences:
-        1. lambda from one pilot of all cells by least squares; there from the largest ratio in samples of each cell, times ln n: of
-           all rules that were measured the worst ("paper" takes the largest over all cells).
+        1. lambda from one pilot of all cells by least squares; there from the largest ratio in samples of each cell, times ln n
+           ("paper" takes the largest over all cells). On three data sets "ls" and "q90" differed little, "paper" was between 0.8
+           and 1.3 times uniform's error, and "median" up to 2 times where most losses are nearly 0 (papers/sensitivity).
         2. A share of equal probabilities, so that no weight is above n / (m a).
         3. ln(2 / delta) in the number of draws; without it the bound holds with probability 1 - 2 / e only.
     """

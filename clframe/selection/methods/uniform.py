@@ -9,10 +9,9 @@ import numpy as np
 
 from clframe.seeding import seed_for
 from clframe.selection.choice import Ask, Choice
-from clframe.selection.draws.draw import Draw, Rows
-from clframe.selection.draws.hashing import hashed
+from clframe.selection.draws.by_hash import smallest
+from clframe.selection.draws.draw import Draw
 from clframe.selection.estimate import drawn_mean, stratified_mean
-from clframe.selection.pool.pool import BLOCK
 
 
 @final
@@ -43,18 +42,4 @@ class Uniform:
         return Choice.drawn(draw, np.ones(m), estimate)
 
 
-def smallest(n: int, m: int, seed: int) -> Rows:
-    """The m rows of n with the smallest random numbers, in ascending order.
-
-    Example:
-        >>> len(set(smallest(100, 7, seed=0).tolist())), set(smallest(100, 7, seed=0)) <= set(smallest(100, 8, seed=0))
-        (7, True)
-    """
-    rows, least = np.empty(0, dtype=np.int64), np.empty(0)
-    for start in range(0, n, BLOCK):
-        here = np.arange(start, min(start + BLOCK, n))
-        rows, least = np.concatenate([rows, here]), np.concatenate([least, hashed(here, seed)])
-        if len(rows) > m:
-            kept = np.argpartition(least, m - 1)[:m]
-            rows, least = rows[kept], least[kept]
-    return np.sort(rows)
+__all__ = ["Uniform", "smallest"]

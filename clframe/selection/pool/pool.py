@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clframe.data.hashing import fingerprint, spaced
-from clframe.errors import DataError, unknown_name
+from clframe.errors import DataError, OptionError, unknown_name
 from clframe.selection.pool.vectors import Floats, InMemory, Shards, Vectors
 
 Column: TypeAlias = npt.NDArray[Any]
@@ -37,6 +37,7 @@ class Pool:
         ids: the id of each row (n,), whole numbers or strings, none of them twice; by default 0 to n - 1.
         columns: more about each row, by name (n,).
         name: for reports and the manifest.
+        origins: the column or file that a column was read from, where it has another name there; for messages.
 
     Raises:
         DataError: a column of another length, or an id that occurs twice.
@@ -51,12 +52,13 @@ class Pool:
     ids: Column | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     name: str = "pool"
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, values in {**self.columns, **({} if self.ids is None else {"id": self.ids})}.items():
             if len(values) != self.n:
                 raise DataError(
-                    f"column {name!r} must have one value for each of the {self.n:,} embeddings; got {len(values):,}. "
+                    f"{self.called(name)} must have one value for each of the {self.n:,} embeddings; got {len(values):,}. "
                     "Give both in the same order and length."
                 )
         if self.ids is not None:
@@ -95,6 +97,17 @@ class Pool:
         """The ids of some rows."""
         return rows.copy() if self.ids is None else self.ids[rows]
 
+    def called(self, name: str) -> str:
+        """A column in the words of who gave it.
+
+        Example:
+            >>> pool = Pool(InMemory(np.eye(2)), columns={"loss": np.ones(2)}, origins={"loss": "cross_entropy"})
+            >>> pool.called("loss"), pool.called("label")
+            ("column 'cross_entropy' (loss)", "column 'label'")
+        """
+        origin = self.origins.get(name, name)
+        return f"column {name!r}" if origin == name else f"column {origin!r} ({name})"
+
     def column(self, name: str) -> Column:
         """A column by name.
 
@@ -102,11 +115,10 @@ class Pool:
             OptionError: no such column.
         """
         if name not in self.columns:
-            raise (
-                unknown_name("column", name, self.columns)
-                if self.columns
-                else DataError(f"{self.name} must have a column {name!r}; got embeddings alone. Give it beside them.")
-            )
+            remedy = "Give it beside the embeddings; on the command line as --label or --columns."
+            if self.columns:
+                raise OptionError(f"{unknown_name('column', name, self.columns)} {remedy}")
+            raise DataError(f"{self.name} must have a column {name!r}; got embeddings alone. {remedy}")
         return self.columns[name]
 
     def numbers(self, name: str, least: float | None = None) -> npt.NDArray[np.float64]:
@@ -117,13 +129,14 @@ class Pool:
         """
         values = self.column(name)
         if values.dtype.kind not in "iufb":
-            raise DataError(f"column {name!r} must hold numbers; got {values.dtype}. Name another column.")
+            got = f"text such as {str(values[0])!r}" if values.dtype.kind in "US" else str(values.dtype)
+            raise DataError(f"{self.called(name)} must hold numbers; got {got}. Name another column.")
         found = values.astype(np.float64)
         bad = ~np.isfinite(found) if least is None else ~(np.isfinite(found) & (found >= least))
         if bad.any():
             rule = "finite numbers" if least is None else f"finite numbers of at least {least:g}"
             raise DataError(
-                f"column {name!r} must hold {rule}; got {found[bad][0]:g} {rows_named(bad)}. Mend or leave out these rows."
+                f"{self.called(name)} must hold {rule}; got {found[bad][0]:g} {rows_named(bad)}. Mend or leave out these rows."
             )
         return found
 
@@ -172,13 +185,14 @@ def open_pool(
     files = data_files(path)
     name = Path(files[0]).stem if len(files) == 1 else Path(files[0]).parent.name
     asked = {key: str(value) for key, value in columns.items() if value is not None}
+    origins = asked if ids is None else {**asked, "id": ids}
     if files[0].suffix == ".npy":
         loaded = {key: _values(value) for key, value in asked.items()}
-        return Pool(Shards(files), None if ids is None else _values(ids), loaded, name)
+        return Pool(Shards(files), None if ids is None else _values(ids), loaded, name, origins)
     from clframe.selection.pool.parquet import Parquet, parquet_column
 
     taken = {key: parquet_column(files, value) for key, value in asked.items()}
-    return Pool(Parquet(files, embedding), None if ids is None else parquet_column(files, ids), taken, name)
+    return Pool(Parquet(files, embedding), None if ids is None else parquet_column(files, ids), taken, name, origins)
 
 
 def rows_named(bad: npt.NDArray[np.bool_], start: int = 0) -> str:
@@ -200,10 +214,9 @@ def _check_unique(ids: Column) -> None:
     twice = np.flatnonzero(ids[order[1:]] == ids[order[:-1]])
     if len(twice):
         first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
+        one = ids[[first]].tolist()[0]
         more = f", and {len(twice) - 1:,} more such pairs" if len(twice) > 1 else ""
-        raise DataError(
-            f"ids must differ; got {ids[first]!r} in rows {first} and {second}{more}. Leave the ids out to number the rows."
-        )
+        raise DataError(f"ids must differ; got {one!r} in rows {first} and {second}{more}. Leave the ids out to number the rows.")
 
 
 def data_files(path: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -42,7 +42,7 @@ def pool_of_dataset(
     plain = dataset.with_format("numpy")
     taken = {key: np.asarray(plain.select_columns([name])[:][name]) for key, name in asked.items()}
     numbers = None if ids is None else np.asarray(plain.select_columns([ids])[:][ids])
-    return Pool(ColumnOfDataset(dataset, embedding), numbers, taken, dataset.info.dataset_name or "dataset")
+    return Pool(ColumnOfDataset(dataset, embedding), numbers, taken, dataset.info.dataset_name or "dataset", asked)
 
 
 @final

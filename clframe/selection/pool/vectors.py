@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import ALLOCATIONGRANULARITY
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, final
 
@@ -39,7 +40,7 @@ class Vectors(Protocol):
 
 @final
 class InMemory:
-    """An array (n, d); longer rows, such as images (n, h, w), are flattened.
+    """An array (n, d); longer rows, such as images (n, h, w), are flattened. A memory map of a file is read by plain reads.
 
     Args:
         values: the array; whole numbers and float16 are converted as they are read.
@@ -60,6 +61,7 @@ class InMemory:
                 f"{name} must hold numbers of shape (n, d), n > 0; got {values.dtype} {values.shape}. Give one row for each sample."
             )
         self._values, self.name = values.reshape(len(values), -1), name
+        self._file = mapped(self._values)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,11 +71,21 @@ class InMemory:
 
     def read(self, start: int, stop: int) -> Floats:
         """Rows start to stop - 1, in order."""
-        return np.ascontiguousarray(self._values[start:stop], dtype=np.float32)
+        values = self._values[start:stop] if self._file is None else Shards([self._file]).read(start, stop)
+        return np.ascontiguousarray(values, dtype=np.float32)
 
     def take(self, rows: Rows) -> Floats:
         """Any rows, in the order asked for."""
-        return np.ascontiguousarray(self._values[rows], dtype=np.float32)
+        values = self._values[rows] if self._file is None else Shards([self._file]).take(rows)
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+    def view(self, start: int, stop: int) -> InMemory | Shards:
+        """Rows start to stop - 1, not copied; those of a memory map as the part of the file that they are."""
+        file = self._file
+        if file is None:
+            return InMemory(self._values[start:stop], self.name)
+        begin = file.offset + start * file.width * np.dtype(file.dtype).itemsize
+        return Shards([Piece(file.path, begin, file.dtype, stop - start, file.width)])
 
     def describe(self) -> dict[str, Any]:
         """Its name, type and shape."""
@@ -96,7 +108,7 @@ class Shards:
     """One or more `.npy` files, one after another, read with plain reads: no page of a file counts as memory of the process.
 
     Args:
-        paths: the files, in the order of their rows, as `numpy.save` writes them.
+        paths: the files, in the order of their rows, as `numpy.save` writes them, or parts of files.
 
     Raises:
         DataError: no such file, one that is cut short, or one with rows of another length.
@@ -110,8 +122,8 @@ class Shards:
         [[0.0, 0.0], [1.0, 1.0]]
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self._pieces = [_piece(Path(p)) for p in paths]
+    def __init__(self, paths: Sequence[str | Path | Piece]) -> None:
+        self._pieces = [p if isinstance(p, Piece) else _piece(Path(p)) for p in paths]
         widths = {piece.width for piece in self._pieces}
         if len(widths) > 1:
             odd = next(p for p in self._pieces if p.width != self._pieces[0].width)
@@ -151,6 +163,31 @@ class Shards:
         """The files, their type and the shape of all."""
         files = [Path(p.path).name for p in self._pieces]
         return {"source": files if len(files) > 1 else files[0], "dtype": self._pieces[0].dtype, "shape": list(self.shape)}
+
+
+def mapped(values: npt.NDArray[Any]) -> Piece | None:
+    """The part of a file that an array (n, d) is a memory map of; None where it is none, or where it can differ from the file.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "x.npy"
+        >>> np.save(path, np.arange(12).reshape(6, 2))
+        >>> piece = mapped(np.load(path, mmap_mode="r")[2:5])
+        >>> piece.rows, Shards([piece]).read(0, 1).tolist(), mapped(np.zeros((2, 2))) is None
+        (3, [[4.0, 5.0]], True)
+    """
+    base: Any = values
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    if not isinstance(base, np.memmap) or base.mode not in ("r", "r+") or not base.filename or not values.flags.c_contiguous:
+        return None
+    whole = base._mmap  # type: ignore[attr-defined]
+    begin = base.offset // ALLOCATIONGRANULARITY * ALLOCATIONGRANULARITY
+    offset = begin + values.ctypes.data - np.frombuffer(whole, dtype=np.uint8).ctypes.data
+    path = Path(str(base.filename))
+    if not path.exists() or path.stat().st_size < offset + values.nbytes:
+        return None
+    return Piece(str(path), offset, values.dtype.str, values.shape[0], values.shape[1])
 
 
 def _piece(path: Path) -> Piece:

@@ -1,0 +1,1 @@
+"""`clframe select` and its actions, a file each."""
