@@ -118,7 +118,9 @@ def resolved(
     }
     from_words = all(isinstance(options[k], str) for k in ("scenario", "strategy", "model"))
     folder = data_dir or os.environ.get("CLFRAME_DATA")
-    place = {"from_words": from_words, "data_dir": None if folder is None else str(Path(folder).resolve())}
+    place: dict[str, Any] = {"from_words": from_words, "data_dir": None if folder is None else str(Path(folder).resolve())}
+    if stream.curation is not None:  # its ids and weights are in the stream's fingerprint
+        place["curation"] = dict(stream.curation.facts)
     return {"options": words, "resolved": found, "identity": rundir.identity({"options": words, "resolved": found}), **place}
 
 

@@ -31,6 +31,7 @@ class Batch:
         weight: importance of each sample (B,), or None for equal weights.
         task: task label of each sample (B,), int64, or None where the scenario does not reveal it.
         extra: further tensors per sample: stored logits, features, ...
+        mass: what each sample adds to what the loss is divided by (B,); None: its weight, so that the loss is a weighted mean.
     """
 
     x: Tensor
@@ -39,6 +40,12 @@ class Batch:
     weight: Tensor | None = None
     task: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    mass: Tensor | None = None
+
+    @property
+    def divisor(self) -> Tensor | None:
+        """What each sample adds to what the loss is divided by (B,): its mass, or else its weight; None: 1."""
+        return self.weight if self.mass is None else self.mass
 
     def __len__(self) -> int:
         return len(self.y)

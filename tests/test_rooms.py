@@ -24,10 +24,12 @@ ALLOWED = {
     "data": {"errors", "types", "seeding"},
     "scenarios": {"errors", "types", "seeding", "registry", "data"},
     "models": {"errors", "types", "seeding", "locate"},
-    "selection": {"errors", "types", "seeding", "registry", "data"},
+    "selection": {"errors", "types", "seeding", "registry", "data", "checkpoint", "executors"},
+    "curation": {"errors", "types", "seeding", "data", "scenarios", "selection"},
     "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection"},
-    "eval": {"errors", "types", "seeding", "registry"},
+    "eval": {"errors", "types", "seeding", "registry", "selection"},
     "executors": {"errors", "checkpoint"},
+    "generations": {"errors", "types", "seeding", "registry", "data", "selection", "models", "executors", "checkpoint"},
 }
 ABOVE = PACKAGE / "eval" / "protocol"
 """Protocols run whole studies, so they lie above everything but the leaves."""

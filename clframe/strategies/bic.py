@@ -192,10 +192,10 @@ class BiC(Part):
         trained = ~torch.isin(batch.index, self.held)
         if trained.all():
             return each
-        weight = torch.ones_like(each) if batch.weight is None else batch.weight
+        divisor = torch.ones_like(each) if batch.divisor is None else batch.divisor
         trained = trained.to(each.device)
-        counted = (trained * weight).sum()
-        share = torch.where(counted > 0, weight.sum() / counted, 0.0)  # a factor of 0 where all are held out: no NaN goes backward
+        counted = (trained * divisor).sum()
+        share = torch.where(counted > 0, divisor.sum() / counted, 0.0)  # a factor of 0 where all are held out: no NaN goes backward
         return torch.where(trained, each * share, 0)
 
     def _fill(self, train: Train) -> None:

@@ -100,7 +100,7 @@ class DER(Part):
         if self.beta:
             slots = torch.cat([slots, self.memory.slots(count)])
         recalled = self._fetch(self.memory.index[slots])
-        self._weight = recalled.weight
+        self._weight, self._mass = recalled.weight, recalled.mass
         out_of_the_loss = torch.zeros_like(recalled.y, dtype=torch.float32)
         return Batch(recalled.x, recalled.y, recalled.index, out_of_the_loss, recalled.task)
 
@@ -109,11 +109,12 @@ class DER(Part):
         if self.name not in view.groups:
             return {}
         rows, first = view.groups[self.name], len(self._stored)
-        logits, y, weight = view.logits[rows], view.batch.y[rows], self._weight
-        old, again = (None, None) if weight is None else (weight[:first], weight[first:])
-        terms = {"logits": self.alpha * weighted_mean(distances(logits[:first], self._stored), old)}
+        logits, y = view.logits[rows], view.batch.y[rows]
+        cut = [(None, None) if c is None else (c[:first], c[first:]) for c in (self._weight, self._mass)]
+        (old, again), (old_mass, again_mass) = cut
+        terms = {"logits": self.alpha * weighted_mean(distances(logits[:first], self._stored), old, old_mass)}
         if self.beta:
-            terms["replay"] = self.beta * classification_loss(logits[first:], y[first:], again)
+            terms["replay"] = self.beta * classification_loss(logits[first:], y[first:], again, again_mass)
         return terms
 
     def absorb(self, view: View) -> None:

@@ -81,8 +81,8 @@ class ERACE(Replay):
         present[y[new]] = True
         among = torch.cat([present.expand_as(logits[new]), (self.seen | present).expand_as(logits[view.recalled])])
         each = functional.cross_entropy(logits.masked_fill(~among, -torch.inf), y, reduction="none")
-        weight = view.batch.weight
-        return each if weight is None else each * (weight.sum() / total_weight(weight[new]))
+        divisor = view.batch.divisor
+        return each if divisor is None else each * (divisor.sum() / total_weight(divisor[new]))
 
     def absorb(self, view: View) -> None:
         """Offer the new samples to the memory; their classes have been seen."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from clframe.errors import bad_option
 from clframe.seeding import isolated
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clframe.models import Network
     from clframe.selection import Memory
-    from clframe.types import Train
+    from clframe.types import Batch, Train
 
 CHUNK = 256
 
@@ -29,11 +32,13 @@ def enough_for_every_class(size: int, model: Network) -> None:
 
 
 def fill_from(train: Train, memory: Memory, model: Network) -> int:
-    """Offer all samples of the experience to the memory; one that settles is given their features, by the model as it is.
+    """Offer all samples of the experience to the memory: with their losses or features by the model as it is, where it needs them.
 
     Returns:
         The samples that went through the model.
     """
+    if memory.scored:
+        return _merge(train, memory, model)
     settled = []
     for batch in train.batches(CHUNK):
         memory.update(batch.index, batch.y)
@@ -43,3 +48,18 @@ def fill_from(train: Train, memory: Memory, model: Network) -> int:
     if settled:
         memory.settle(*(torch.cat(column) for column in zip(*settled, strict=True)))
     return sum(len(index) for index, _, _ in settled)
+
+
+def _merge(train: Train, memory: Memory, model: Network) -> int:
+    """Merge the experience into a memory that is scored: all samples, and those held, with their losses by the model as it is."""
+    new = [(batch.index, batch.y, _losses(model, batch)) for batch in train.batches(CHUNK)]
+    index, y, loss = (torch.cat(column) for column in zip(*new, strict=True))
+    kept = memory.index[: memory.filled]
+    held = [_losses(model, train.fetch(kept[low : low + CHUNK])) for low in range(0, len(kept), CHUNK)]
+    memory.merge(index, y, loss, torch.cat(held) if held else loss[:0])
+    return len(index) + len(kept)
+
+
+def _losses(model: Network, batch: Batch) -> Tensor:
+    with isolated(model), torch.no_grad():
+        return functional.cross_entropy(model(batch.x, batch.task), batch.y, reduction="none")

@@ -133,7 +133,7 @@ class GDumb:
             for some in torch.tensor_split(shuffled, -(-len(ids) // self.batch_size)):
                 batch = train.fetch(some)
                 optimizer.zero_grad()
-                classification_loss(self.model(batch.x, batch.task), batch.y, batch.weight).backward()  # type: ignore[no-untyped-call]
+                classification_loss(self.model(batch.x, batch.task), batch.y, batch.weight, batch.mass).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, self.clip)
                 optimizer.step()
         optimizer.zero_grad()

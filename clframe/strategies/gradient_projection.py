@@ -91,10 +91,10 @@ class GradientProjection(Part):
 def recalled_of(view: View) -> Batch:
     """The recalled rows of the union, with the weights that they have in the loss; without weights where these are all 0."""
     batch, rows = view.batch, view.recalled
-    weight = None if batch.weight is None else batch.weight[rows]
+    weight, task, mass = (None if column is None else column[rows] for column in (batch.weight, batch.task, batch.mass))
     if weight is not None and not weight.any():
-        weight = None
-    return Batch(batch.x[rows], batch.y[rows], batch.index[rows], weight, None if batch.task is None else batch.task[rows])
+        weight = mass = None
+    return Batch(batch.x[rows], batch.y[rows], batch.index[rows], weight, task, mass=mass)
 
 
 def er_agem(

@@ -57,9 +57,9 @@ def mean_gradient(model: Network, parameters: Sequence[Tensor], batches: Iterabl
     seen = 0.0
     for batch in batches:
         with evaluating(model):
-            loss = classification_loss(model(batch.x, batch.task), batch.y, batch.weight)
+            loss = classification_loss(model(batch.x, batch.task), batch.y, batch.weight, batch.mass)
         found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        here = float(len(batch)) if batch.weight is None else batch.weight.sum().item()
+        here = float(len(batch)) if batch.divisor is None else batch.divisor.sum().item()
         if not total:
             total = list(found)
         elif here:

@@ -125,7 +125,7 @@ class HAT:
         logits = self.model.head(self._features(batch.x, attention, self._task), batch.task)
         free = 1 - self.used
         sparsity = self.strength * (attention * free).sum() / free.sum().clamp_min(torch.finfo(free.dtype).tiny)
-        ce = classification_loss(logits, batch.y, batch.weight)
+        ce = classification_loss(logits, batch.y, batch.weight, batch.mass)
         for parameter in self._trained:
             parameter.grad = None
         (ce + sparsity).backward()  # type: ignore[no-untyped-call]

@@ -25,13 +25,13 @@ class Learner:
     One iteration, with new batch B and parts p in the order of their names:
 
         U     = B + sum_p recall_p(B)                       (a tagged union of batches)
-        terms = {ce: sum_i w_i l_i / sum_i w_i, i in U} + {p/...: penalty_p},   l_i = CE(f(x_i), y_i), or criterion_i
+        terms = {ce: sum_i w_i l_i / sum_i m_i, i in U} + {p/...: penalty_p},   l_i = CE(f(x_i), y_i), or criterion_i
         g     = project(grad of the sum of terms in name order)
         theta <- constrain(optimizer(theta, g)), then absorb_p
 
-    Parts are sorted by name, every part draws from a generator addressed by its name, and what can be done only once
-    (criterion, project, constrain, the answer) is done by at most one part. So `Learner(m, o, a, b)` and
-    `Learner(m, o, b, a)` are the same learner, bit for bit.
+    with m = w, or the mass that a batch brings where its weights are those of samples drawn at random. Parts are sorted by name,
+    every part draws from a generator addressed by its name, and what can be done only once (criterion, project, constrain, the
+    answer) is done by at most one part. So `Learner(m, o, a, b)` and `Learner(m, o, b, a)` are the same learner, bit for bit.
 
     Args:
         model: the network; `model.begin` may grow its head when an experience begins, and only then.
@@ -197,23 +197,27 @@ class Learner:
         return features
 
     def _terms(self, view: View) -> dict[str, Tensor]:
-        y, weight = view.batch.y, view.batch.weight
+        batch = view.batch
         if self._criterion is None:
-            terms = {"ce": classification_loss(view.logits, y, weight)}
+            terms = {"ce": classification_loss(view.logits, batch.y, batch.weight, batch.mass)}
         else:
-            terms = {f"{self._criterion.name}/criterion": weighted_mean(self._criterion.criterion(view), weight)}
+            each = self._criterion.criterion(view)
+            terms = {f"{self._criterion.name}/criterion": weighted_mean(each, batch.weight, batch.mass)}
         for part in self._penalising:
             terms.update(named(part, "penalty", part.penalty(view)))
         return terms
 
     def _plasticity(self, view: View) -> list[Tensor]:
         """Gradient of the new batch's share of the classification loss; the graph is kept for the step itself."""
-        y, weight, new = view.batch.y, view.batch.weight, slice(0, view.recalled.start)
+        y, weight, mass, new = view.batch.y, view.batch.weight, view.batch.mass, slice(0, view.recalled.start)
         if self._criterion is None:
             each = functional.cross_entropy(view.logits[new], y[new], reduction="none")
         else:
             each = self._criterion.criterion(view)[new]
-        share = each.sum() / len(y) if weight is None else (each * weight[new]).sum() / total_weight(weight)
+        if weight is None:
+            share = each.sum() / len(y)
+        else:
+            share = (each * weight[new]).sum() / total_weight(weight if mass is None else mass)
         found = torch.autograd.grad(share, self._parameters, retain_graph=True, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for g, p in zip(found, self._parameters, strict=True)]
 

@@ -26,16 +26,21 @@ def named(part: Part, hook: str, values: Mapping[str, Tensor]) -> dict[str, Tens
     return {f"{part.name}/{name}": value for name, value in values.items()}
 
 
-def classification_loss(logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted mean of the cross-entropy: sum_i w_i CE_i / sum_i w_i; equal weights where `weight` is None, 0 where all are 0."""
+def classification_loss(logits: Tensor, y: Tensor, weight: Tensor | None, mass: Tensor | None = None) -> Tensor:
+    """The `weighted_mean` of the cross-entropy."""
     if weight is None:
         return functional.cross_entropy(logits, y)
-    return weighted_mean(functional.cross_entropy(logits, y, reduction="none"), weight)
+    return weighted_mean(functional.cross_entropy(logits, y, reduction="none"), weight, mass)
 
 
-def weighted_mean(each: Tensor, weight: Tensor | None) -> Tensor:
-    """sum_i w_i l_i / sum_i w_i of the losses l (B,); equal weights where `weight` is None, 0 where all are 0."""
-    return each.mean() if weight is None else (each * weight).sum() / total_weight(weight)
+def weighted_mean(each: Tensor, weight: Tensor | None, mass: Tensor | None = None) -> Tensor:
+    """sum_i w_i l_i / sum_i m_i of the losses l (B,); m = w where `mass` is None, both 1 where `weight` is; 0 where all m are 0.
+
+    With weights of importance (m = w) it is a weighted mean. With weights 1 / probability of samples that were drawn and m = 1, it
+    is an unbiased estimate of the mean over what they were drawn from; divided by the sum of the weights it would not be, and
+    would vary more.
+    """
+    return each.mean() if weight is None else (each * weight).sum() / total_weight(weight if mass is None else mass)
 
 
 def total_weight(weight: Tensor) -> Tensor:
@@ -52,18 +57,18 @@ def sum_in_name_order(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def union(batches: list[Batch]) -> Batch:
-    """One batch of all, in order; weights and tasks are filled in where only some have them."""
-    weights = [b.weight for b in batches]
-    weight = None
-    if any(w is not None for w in weights):
-        weight = torch.cat(
-            [torch.ones_like(b.y, dtype=torch.float32) if w is None else w for b, w in zip(batches, weights, strict=True)]
-        )
+    """One batch of all, in order; weights, masses and tasks are filled in where only some have them."""
+    weighted, massive = any(b.weight is not None for b in batches), any(b.mass is not None for b in batches)
     tasks = [b.task for b in batches if b.task is not None]
     return Batch(
         x=torch.cat([b.x for b in batches]),
         y=torch.cat([b.y for b in batches]),
         index=torch.cat([b.index for b in batches]),
-        weight=weight,
+        weight=torch.cat([_or_ones(b.weight, b) for b in batches]) if weighted else None,
         task=torch.cat(tasks) if len(tasks) == len(batches) else None,
+        mass=torch.cat([_or_ones(b.divisor, b) for b in batches]) if massive else None,
     )
+
+
+def _or_ones(values: Tensor | None, batch: Batch) -> Tensor:
+    return torch.ones_like(batch.y, dtype=torch.float32) if values is None else values

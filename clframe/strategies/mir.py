@@ -113,7 +113,7 @@ class MIR(Replay):
         """By how much a plain gradient step on the batch raises the loss of each sample of the pool (n,)."""
         parameters: list[Tensor] = list(self._parameters.values())
         with evaluating(self.model):
-            loss = classification_loss(self.model(batch.x, batch.task), batch.y, batch.weight)
+            loss = classification_loss(self.model(batch.x, batch.task), batch.y, batch.weight, batch.mass)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
             with torch.no_grad():
                 moved = torch._foreach_add(parameters, gradients, alpha=-float(self.optimizer.param_groups[0]["lr"]))
@@ -136,5 +136,5 @@ class MIR(Replay):
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
     """Some rows of a batch."""
-    weight, task = (None if column is None else column[rows] for column in (batch.weight, batch.task))
-    return Batch(batch.x[rows], batch.y[rows], batch.index[rows.cpu()], weight, task)
+    weight, task, mass = (None if column is None else column[rows] for column in (batch.weight, batch.task, batch.mass))
+    return Batch(batch.x[rows], batch.y[rows], batch.index[rows.cpu()], weight, task, mass=mass)

@@ -105,7 +105,10 @@ class Part:
         """An experience begins; also called on resume, before the state is put back."""
 
     def recall(self, batch: Batch) -> Batch | None:
-        """Samples to join the new batch, or None. Their `weight` says how much each counts in the classification loss."""
+        """Samples to join the new batch, or None. Their `weight` says how much each counts in the classification loss.
+
+        A batch made of another keeps its `mass`, scaled alike: what the loss is divided by.
+        """
         return None
 
     def criterion(self, view: View) -> Tensor:

@@ -144,7 +144,7 @@ class PRD(Part):
         if x.dim() == 4:
             x = random_crop(x, self.generator, x.shape[2] // 8 if self.crop is None else self.crop)
             x = random_flip(x, self.generator) if self.flip else x
-        return Batch(x, batch.y, batch.index, batch.weight, batch.task)
+        return Batch(x, batch.y, batch.index, batch.weight, batch.task, mass=batch.mass)
 
     def criterion(self, view: View) -> Tensor:
         """The contrastive loss of every row."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch.nn import functional
 
 from clframe import selection
 from clframe.errors import bad_option
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 class Replay(Part):
     """ER: learn from the new batch and from a batch drawn from a memory of the past.
 
-        loss = sum_{i in new + recalled} w_i CE(f(x_i), y_i) / sum_i w_i
+        loss = sum_{i in new + recalled} w_i CE(f(x_i), y_i) / sum_i m_i
+
+    where m = w, unless the weights are those of samples drawn at random ("varopt", a coreset): then m = 1.
 
     Args:
         size: samples in the memory.
         memory: "reservoir" (a uniform sample of everything seen), "class-balanced" (random, rare classes as often as frequent
-            ones), "ring" (the newest of each class), "greedy" (the first of each class) or "herding" (those whose mean is near
-            the mean of their class).
+            ones), "ring" (the newest of each class), "greedy" (the first of each class), "herding" (those whose mean is near
+            the mean of their class) or "varopt" (random, samples of high loss more often and with less weight, so that the recalled
+            loss is an unbiased estimate of the mean over everything seen; "varopt(mixture=0.5)" for its options).
         batch_size: samples to recall at each update; as many as the new batch by default.
         new_share: share of the loss that the new batch gets once there is something to recall, in (0, 1); or "1/k" in the k-th
             experience, so that every experience counts the same. By default every sample does.
@@ -97,19 +101,36 @@ class Replay(Part):
         """Samples of the memory, weighted so that the new batch gets its share."""
         if not self.memory.filled or self._share == 1.0:
             return None
-        recalled = self._fetch(self.memory.draw(self.batch_size or len(batch)))
+        recalled = self._drawn(self.batch_size or len(batch))
         if self._share is None:
             return recalled
-        new = torch.ones(()) * len(batch) if batch.weight is None else batch.weight.sum()
-        old = torch.ones_like(recalled.y, dtype=torch.float32) if recalled.weight is None else recalled.weight
-        weight = old * (new / old.sum() * (1 - self._share) / self._share)
-        return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task)
+        new = torch.ones(()) * len(batch) if batch.divisor is None else batch.divisor.sum()
+        ones = torch.ones_like(recalled.y, dtype=torch.float32)
+        old = ones if recalled.divisor is None else recalled.divisor
+        factor = new / old.sum() * (1 - self._share) / self._share
+        weight = (ones if recalled.weight is None else recalled.weight) * factor
+        mass = None if recalled.mass is None else recalled.mass * factor
+        return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task, mass=mass)
+
+    def _drawn(self, count: int) -> Batch:
+        """Samples of the memory; what some memories say that they weigh multiplies their loss and divides nothing."""
+        slots = self.memory.slots(count)
+        found, weight = self._fetch(self.memory.index.index_select(0, slots)), self.memory.importance(slots)
+        if weight is None:
+            return found
+        ones = torch.ones_like(found.y, dtype=torch.float32)
+        own, mass = (ones if c is None else c for c in (found.weight, found.divisor))
+        return Batch(found.x, found.y, found.index, own * weight.to(own.device), found.task, mass=mass)
 
     def absorb(self, view: View) -> Mapping[str, Tensor] | None:
         """Offer the new samples to the memory."""
         if self.fill == "step":
             new = view.new
-            self.memory.update(view.batch.index[new], view.batch.y[new])
+            index, y = view.batch.index[new], view.batch.y[new]
+            if self.memory.scored:
+                self.memory.offer(index, y, functional.cross_entropy(view.logits[new].detach(), y, reduction="none"))
+            else:
+                self.memory.update(index, y)
         return None
 
     def end(self, train: Train) -> None:

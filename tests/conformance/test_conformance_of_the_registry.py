@@ -15,6 +15,8 @@ from clframe.testing import Check, checks_for
 STRATEGY_WORDS = [
     *STRATEGIES.table,
     "er(memory=class-balanced, new_share=0.5)",
+    "er(memory=varopt, new_share=0.5)",
+    "er(memory=varopt, fill=experience)",
     "ewc(fisher=sampled, samples=20)",
     "er+lwf+ewc",
 ]
@@ -22,6 +24,7 @@ SCENARIO_WORDS = {
     "blurry": "blurry(experiences=3)",
     "class-incremental": "class-incremental(experiences=3, validation=0.2)",
     "colour": "colour(experiences=2, validation=0.2)",
+    "curated": "curated(stream=class-incremental(experiences=3),budget=20%,validation=0.2)",
     "data-incremental": "data-incremental",
     "explicit": "explicit(experiences=[{'classes': [3, 7]}, {'classes': [1, 2]}], validation=0.2)",
     "gaussian": "gaussian",

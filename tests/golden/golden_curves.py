@@ -26,6 +26,7 @@ METHODS = {
     "er+lwf+ewc": "er(size=100)+lwf+ewc(strength=10,samples=64)",
     "er-ring": "er(size=100,memory=ring)",
     "er-herding": "er(size=100,memory=herding)",
+    "er-varopt": "er(size=100,memory=varopt)",
     "mir": "mir(size=100)",
     "er-ace": "er-ace(size=100)",
     "der": "der(size=100)",

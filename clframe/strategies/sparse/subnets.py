@@ -161,7 +161,7 @@ class Subnets:
         """One update. Returns the terms, detached."""
         self._batch = self._batch or len(batch)
         logits = self._only_own(self.model(batch.x, batch.task if self.infer == "none" else None), self._task)
-        ce = classification_loss(logits, batch.y, batch.weight)
+        ce = classification_loss(logits, batch.y, batch.weight, batch.mass)
         for parameter in self.model.parameters():
             parameter.grad = None
         ce.backward()  # type: ignore[no-untyped-call]
