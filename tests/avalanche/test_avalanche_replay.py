@@ -171,7 +171,7 @@ def test_er(world: World) -> None:
     for update in recorder.updates:
         batch, recalled = split(world, update.inputs[0])
         assert len(batch) == len(recalled) == BATCH
-        part.memory.draw = lambda count, recalled=recalled: recalled  # type: ignore[method-assign]
+        part._drawn = lambda count, recalled=recalled: world.batch(recalled)  # type: ignore[method-assign]
         torch.testing.assert_close(weights(learner.model), stored(update), rtol=0, atol=1e-12)
         assert learner.observe(batch)["ce"].item() == pytest.approx(update.loss, rel=1e-9)
     torch.testing.assert_close(weights(learner.model), weights(model), rtol=0, atol=1e-12)
@@ -190,7 +190,7 @@ def test_er_ace_whose_loss_is_half_of_ours(world: World) -> None:
     for update in recorder.updates:
         batch, recalled = world.batch(world.ids_in(update.inputs[0])), world.ids_in(update.inputs[1])
         old += int(torch.isin(recalled, torch.cat(world.ids[:LAST])).sum())
-        part.memory.draw = lambda count, recalled=recalled: recalled  # type: ignore[method-assign]
+        part._drawn = lambda count, recalled=recalled: world.batch(recalled)  # type: ignore[method-assign]
         torch.testing.assert_close(weights(learner.model), stored(update), rtol=0, atol=1e-12)
         assert learner.observe(batch)["er-ace/criterion"].item() == pytest.approx(2 * update.loss, rel=1e-9)
     assert old > 0
