@@ -20,6 +20,29 @@ FORM = re.compile(r"([0-9][0-9_,.]*(?:e[0-9]+)?)\s*(%|(?:kb|mb|gb|k|m|g)\b)?\s*(
 
 
 @final
+class Size(int):
+    """A number of rows that follows from what a user wrote, which messages name.
+
+    Example:
+        >>> Size(60, "10 %"), Size(60, "10 %") == 60, f"{Size(60, '10 %')}"
+        ('10 %', which is 60 rows, True, '60')
+    """
+
+    written: str
+
+    def __new__(cls, rows: int, written: str = "") -> Size:
+        """So many rows."""
+        made = super().__new__(cls, rows)
+        made.written = written
+        return made
+
+    def __repr__(self) -> str:
+        return f"{self.written!r}, which is {int(self):,} row{'s' * (self != 1)}" if self.written else int.__repr__(self)
+
+    __str__ = int.__repr__
+
+
+@final
 @dataclass(frozen=True)
 class Budget:
     """What the chosen rows may cost, each by its value in a column.
@@ -28,11 +51,13 @@ class Budget:
         amount: in the unit of the column.
         column: its name, such as tokens or bytes.
         cost: of each row (n,).
+        written: as its user wrote it, for messages.
     """
 
     amount: float
     column: str
     cost: Numbers
+    written: str = ""
 
     def of(self, choice: Choice) -> float:
         """What a choice costs; a row that was drawn twice is there once."""
@@ -40,7 +65,8 @@ class Budget:
 
     def rows(self, spent: float, size: int) -> int:
         """How many rows cost as much as the budget, if `size` of them cost `spent`."""
-        return int(min(len(self.cost), max(1, round(size * self.amount / spent)))) if spent else len(self.cost)
+        found = min(len(self.cost), max(1, round(size * self.amount / spent))) if spent else len(self.cost)
+        return Size(int(found), self.written)
 
     def met(self, choose: Callable[[int], Choice], tried: Callable[[int], Choice]) -> tuple[int, Choice, dict[str, Any]]:
         """A choice that costs about as much as the budget.
@@ -78,7 +104,7 @@ def size_of(written: int | str, pool: Pool) -> int | Budget:
     Example:
         >>> from clframe.selection.pool import pool_of
         >>> pool = pool_of(np.zeros((100, 1)), tokens=np.full(100, 20))
-        >>> size_of(7, pool), size_of("7", pool), size_of("10 %", pool), size_of("500 tokens", pool).amount
+        >>> size_of(7, pool), size_of("7", pool), size_of("10 %", pool) + 0, size_of("500 tokens", pool).amount
         (7, 7, 10, 500.0)
     """
     if isinstance(written, int):
@@ -95,14 +121,14 @@ def size_of(written: int | str, pool: Pool) -> int | Budget:
         rows = round(number / 100 * pool.n) if share else number * UNITS[unit]
         if rows != int(rows):
             raise bad_option("size", "a whole number of rows", written, "Write 1000.")
-        return int(max(1, rows)) if share else int(rows)
+        return int(rows) if written.strip().isdecimal() else Size(int(max(1, rows)) if share else int(rows), written.strip())
     cost = pool.numbers(column, least=0.0)
     whole = float(cost.sum())
     amount = number / 100 * whole if share else number * UNITS[unit]
     if not 0 < amount <= whole:
         rule = f"above 0 and at most the {whole:,.6g} {column} of the pool"
         raise bad_option("size", rule, written, "Give another size, or 100 % for all rows.")
-    return Budget(amount, column, cost)
+    return Budget(amount, column, cost, written.strip())
 
 
 def column_of(written: str) -> str:

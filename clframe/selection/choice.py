@@ -39,7 +39,8 @@ class Ask:
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= self.pool.n:
-            raise bad_option("size", f"between 1 and the {self.pool.n:,} rows of the pool", self.size, "Give a smaller size.")
+            rule = f"between 1 and the {self.pool.n:,} rows of the pool"
+            raise bad_option("size", rule, self.size, "Give 1 or more." if self.size < 1 else "Give a smaller size.")
 
     @cached_property
     def clustering(self) -> Clustering:

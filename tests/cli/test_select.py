@@ -109,6 +109,16 @@ def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, 
     ("words", "says"),
     [
         (["pool.parquet", "--size", "700"], "size must be between 1 and the 600 rows"),
+        (["pool.parquet", "--size", "0"], "size must be between 1 and the 600 rows of the pool; got 0. Give 1 or more."),
+        (
+            ["pool.parquet", "--size", "1 %", "--method", "stratified(by=id)", "--id", "id"],
+            "the floors of the 600 strata of 'id'; got '1 %', which is 6 rows. Give a larger size",
+        ),
+        (
+            ["x.npy", "--loss", "wide.npy", "--size", "70"],
+            "wide.npy (loss) must have one value for each embedding, shape (n,); got shape (600, 2). Give one column of it.",
+        ),
+        (["x.npy", "--loss", "text.npy", "--size", "70"], "text.npy (loss) must hold numbers; got text such as 'a'"),
         (["pool.parquet", "--size", "70", "--loss", "los"], "Did you mean 'loss'"),
         (["nothing.parquet", "--size", "70"], "nothing.parquet must be a file or folder; got none"),
         (["pool.parquet", "--embedding", "text", "--size", "70"], "must hold lists of numbers; got"),
@@ -120,7 +130,7 @@ def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, 
         (["cut.npy", "--size", "70"], "was cut short"),
         (
             ["x.npy", "--loss", "short.npy", "--size", "70"],
-            "column 'short.npy' (loss) must have one value for each of the 600 embeddings; got 599",
+            "short.npy (loss) must have one value for each of the 600 embeddings; got 599",
         ),
         (["pool.parquet", "--size", "70", "--method", "sensitivity"], "needs losses"),
         (["compare", "pool.parquet", "--size", "70"], "must have the loss of every row"),
@@ -133,6 +143,8 @@ def test_what_breaks_a_rule_leaves_nothing_behind(
 ) -> None:
     (place / "cut.npy").write_bytes((place / "x.npy").read_bytes()[:-100])
     np.save(place / "short.npy", np.load("loss.npy")[1:])
+    np.save(place / "wide.npy", np.ones((N, 2)))
+    np.save(place / "text.npy", np.full(N, "a"))
     before = {p.name for p in place.iterdir()}
     assert main(["select", *words]) == 2
     assert says in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,9 @@ from clframe.selection.methods import method
 
 RANDOM = np.random.default_rng(0)
 TOKENS = RANDOM.integers(1, 400, size=3000)
-POOL = pool_of(RANDOM.normal(size=(3000, 2)), tokens=TOKENS, minutes=TOKENS / 60, bytes=4 * TOKENS, label=["a"] * 3000)
+POOL = pool_of(
+    RANDOM.normal(size=(3000, 2)), tokens=TOKENS, minutes=TOKENS / 60, bytes=4 * TOKENS, label=["a"] * 3000, order=np.arange(3000)
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,20 @@ def test_with_equal_probabilities_the_number_of_rows_does_not_depend_on_what_is_
     assert isinstance(budget, Budget)
     sizes = {budget.met(*2 * [lambda m, s=s: method("uniform")(Ask(POOL, m, seed=s))])[0] for s in range(5)}  # type: ignore[misc]
     assert sizes == {round(20_000 / TOKENS.mean())}
+
+
+@pytest.mark.parametrize(("written", "rows"), [("0.1 %", 3), ("1k tokens", round(1000 / TOKENS.mean()))])
+def test_a_message_about_size_names_what_was_written(written: str, rows: int) -> None:
+    says = rf"size must be at least 3,000, the floors .*; got '{written}', which is {rows} rows\. Give a larger size"
+    with pytest.raises(OptionError, match=says):
+        select(POOL, written, "stratified(by=order)")
+
+
+def test_a_size_is_a_number_everywhere_else() -> None:
+    found = size_of("10 %", POOL)
+    assert found == 300 and pickle.loads(pickle.dumps(found)) == 300 and f"{found:,} {found}" == "300 300"
+    made = select(POOL, "10 %", "uniform").manifest["size"]
+    assert made == 300 and type(made) is int
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Pool:
         origins: the column or file that a column was read from, where it has another name there; for messages.
 
     Raises:
-        DataError: a column of another length, or an id that occurs twice.
+        DataError: a column of another length or shape, or an id that occurs twice.
 
     Example:
         >>> pool = pool_of(np.eye(3), label=[0, 1, 1])
@@ -56,6 +56,11 @@ class Pool:
 
     def __post_init__(self) -> None:
         for name, values in {**self.columns, **({} if self.ids is None else {"id": self.ids})}.items():
+            if values.ndim != 1:
+                raise DataError(
+                    f"{self.called(name)} must have one value for each embedding, shape (n,); got shape {values.shape}. "
+                    "Give one column of it."
+                )
             if len(values) != self.n:
                 raise DataError(
                     f"{self.called(name)} must have one value for each of the {self.n:,} embeddings; got {len(values):,}. "
@@ -104,8 +109,12 @@ class Pool:
             >>> pool = Pool(InMemory(np.eye(2)), columns={"loss": np.ones(2)}, origins={"loss": "cross_entropy"})
             >>> pool.called("loss"), pool.called("label")
             ("column 'cross_entropy' (loss)", "column 'label'")
+            >>> Pool(InMemory(np.eye(2)), columns={"loss": np.ones(2)}, origins={"loss": "data/loss.npy"}).called("loss")
+            'data/loss.npy (loss)'
         """
         origin = self.origins.get(name, name)
+        if origin.endswith(".npy"):
+            return f"{origin} ({name})"
         return f"column {name!r}" if origin == name else f"column {origin!r} ({name})"
 
     def column(self, name: str) -> Column:
