@@ -12,6 +12,7 @@ import pytest
 
 from clframe.cli.main import main
 from clframe.selection import load, pool_of, select
+from clframe.selection.methods.auto_words import described
 
 N = 600
 
@@ -41,6 +42,8 @@ def test_choose_inspect_and_write(place: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr()
     assert "100 of 600 rows of pool by auto" in said.out and "95 % interval" in said.out and "600 rows of 4 numbers" in said.err
     coreset = load("chosen")
+    chosen = described(coreset.manifest["facts"]["chosen"])
+    assert f"auto chose {chosen}: by a pilot of 30 losses, " in said.out and "a=0" not in said.out
     assert coreset.ids.tolist() == [f"s{r}" for r in coreset.rows] and coreset.weights.sum() == pytest.approx(N, rel=0.2)
     assert main(["select", "inspect", "chosen", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["size"] == 100

@@ -26,6 +26,7 @@ from clframe.eval.report.coreset import Shown, View, coreset_report, render
 from clframe.eval.report.coreset_files import view_of_files
 from clframe.eval.report.coreset_samples import as_image
 from clframe.selection import Coreset, Pool, coverage, load, pool_of, select
+from clframe.selection.methods.auto_words import described
 from clframe.selection.pool import InMemory
 from clframe.selection.pool.pool import BLOCK
 from clframe.selection.trial import Comparison, Trial, trials
@@ -150,10 +151,10 @@ def test_warnings_are_those_of_the_manifest() -> None:
 def test_auto_says_why() -> None:
     coreset = select(pool_of(X, loss=np.exp(3 * X[:, 0])), 200, "auto", k=30)
     facts, said = coreset.manifest["facts"], words(page(coreset, None))
-    assert f"Chosen by auto, which took {coreset_words.candidate(facts['chosen'])}: {facts['reason']}" in said
+    assert f"Chosen by auto, which took {described(facts['chosen'])}: {facts['reason']}" in said
     for name, one in facts["candidates"].items():
         share = f"{100 * one['variance'] / facts['candidates']['uniform']['variance']:.0f} %"
-        assert f"{coreset_words.candidate(name)} {share}" in said
+        assert f"{described(name)} {share}" in said
 
 
 def test_uniform_is_always_drawn_and_what_has_no_estimate_is_named(compared: Comparison) -> None:

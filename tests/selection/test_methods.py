@@ -91,8 +91,18 @@ def test_auto_says_what_it_chose_and_asks_for_no_loss_beside_those_of_its_rows()
     for kind, chosen in (("shuffled", {"uniform"}), ("follows", {"stratified"})):
         pool, loss, cells = world(kind)
         coreset = select(pool, M, "auto", loss=loss, clustering=cells)
-        assert coreset.manifest["facts"]["chosen"] in chosen and coreset.manifest["facts"]["reason"]
+        facts = coreset.manifest["facts"]
+        share = f"{100 * facts['candidates']['stratified']['variance'] / facts['candidates']['uniform']['variance']:.0f} % of"
+        assert facts["chosen"] in chosen and facts["reason"].startswith(f"by a pilot of {facts['pilot']} losses, ")
+        assert (share in facts["reason"]) == (kind == "follows")
         assert coreset.manifest["queries"] == len(coreset)
+
+
+def test_auto_says_how_many_rows_it_needs_to_tell_anything() -> None:
+    pool, loss, cells = world("follows")
+    said = [select(pool, m, "auto", loss=loss, clustering=cells).manifest["facts"]["reason"] for m in (60, 67)]
+    assert said[0] == "a pilot of 18 rows is too small to tell anything from, which needs a size of 67"
+    assert said[1].startswith("by a pilot of 20 losses, ")
 
 
 def test_equal_losses_in_cells_of_no_width_are_sampled_uniformly() -> None:

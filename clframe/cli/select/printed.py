@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 def print_coreset(coreset: Coreset) -> None:
     """What was chosen, and what it says."""
+    from clframe.selection.methods.auto_words import described
+
     m: dict[str, Any] = dict(coreset.manifest)
     print(f"{m['rows']:,} of {m['pool']['rows']:,} rows of {m['pool']['name']} by {m['method']}, seed {m['seed']}")
     if m.get("budget"):
@@ -23,7 +25,7 @@ def print_coreset(coreset: Coreset) -> None:
     print(f"effective size {m['effective_size']:.0f}; largest weight {m['largest_weight']:.2f} times the mean one")
     facts = m["facts"]
     if "chosen" in facts:
-        print(f"auto chose {facts['chosen']}: {facts['reason']}")
+        print(f"auto chose {described(facts['chosen'])}: {facts['reason']}")
     if facts.get("correlation_of_guess_and_loss") is not None:
         print(f"correlation of guess and loss {facts['correlation_of_guess_and_loss']:.2f}")
     for name, c in m.get("coverage", {}).items():

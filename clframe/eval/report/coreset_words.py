@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clframe.eval.report import format as fmt
+from clframe.selection.methods.auto_words import described
 
 if TYPE_CHECKING:
     from clframe.selection import Coreset, Pool
@@ -56,25 +57,12 @@ def answer(coreset: Coreset) -> list[str]:
     m, facts = coreset.manifest, coreset.manifest["facts"]
     chosen = f"Chosen by {m['method']}"
     if facts.get("chosen"):
-        chosen += f", which took {candidate(facts['chosen'])}: {facts.get('reason', '')}"
+        chosen += f", which took {described(facts['chosen'])}: {facts.get('reason', '')}"
     twice = m["size"] - len(coreset) if random(coreset) and coreset.choice.count.max() > 1 else 0
     drawn = f" Of {m['size']:,} draws {twice:,} met a row again: it counts as often as it was drawn." if twice else ""
     if m.get("budget"):
         drawn += " They cost {spent:,.6g} of the {asked:,.6g} {column} that were asked for.".format(**m["budget"])
     return [_mean(coreset), chosen + "." + drawn, _weights(coreset)]
-
-
-def candidate(name: str) -> str:
-    """A candidate of auto in words.
-
-    Example:
-        >>> candidate("stratified"), candidate("proxy, a=0.5")
-        ('a sample stratified by cells', 'draws by the proxy, 50 % uniform')
-    """
-    kind, _, mixture = name.partition(", a=")
-    said = {"stratified": "a sample stratified by cells", "calibrated": "uniform, with weights calibrated to the proxy"}
-    said |= {"cells": "draws by losses guessed from cells", "proxy": "draws by the proxy"}
-    return said.get(kind, kind) + (f", {100 * float(mixture):.0f} % uniform" if mixture else "")
 
 
 def _mean(coreset: Coreset) -> str:
@@ -163,7 +151,7 @@ def candidates(coreset: Coreset) -> list[list[str]]:
     lines = []
     for name, one in sorted(table.items(), key=lambda item: item[1]["variance"]):
         sure = f"{one['less'] / one['error']:.1f}" if name != "uniform" and one["error"] else fmt.DASH
-        lines.append([candidate(name), f"{100 * one['variance'] / uniform:.0f} %", sure])
+        lines.append([described(name), f"{100 * one['variance'] / uniform:.0f} %", sure])
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -17,6 +18,7 @@ from clframe.selection.draws.draw import Numbers, Rows
 from clframe.selection.estimate import drawn_mean, together
 from clframe.selection.methods.adaptive import cell_means, guided, merged, slope
 from clframe.selection.methods.allocation import allocate
+from clframe.selection.methods.auto_words import reason
 from clframe.selection.methods.greg import Greg, controls
 from clframe.selection.methods.strata import strata
 from clframe.selection.methods.stratified import stratified
@@ -79,19 +81,19 @@ class Auto:
         if ask.losses is None:
             return _with(Uniform()(ask), chosen="uniform", reason="there are no losses to look at")
         if ask.size == ask.pool.n or first < LEAST:
-            few = "all rows are asked for" if ask.size == ask.pool.n else f"{first} rows are too few to tell anything from"
+            small = (
+                f"a pilot of {first} rows is too small to tell anything from, which needs a size of {math.ceil(LEAST / self.pilot)}"
+            )
+            few = "all rows are asked for" if ask.size == ask.pool.n else small
             return _with(Uniform()(ask), chosen="uniform", reason=few)
         rows = smallest(ask.pool.n, first, seed_for(ask.seed, "uniform"))  # they are among those of `Uniform`
         values = ask.losses(rows)
         table = compared(squares(ask, rows, values, first / ask.size), ask.seed)
         best = min(table, key=lambda name: table[name]["variance"])
-        found = table[best]
-        if best == "uniform" or found["less"] <= 2 * found["error"]:
-            why = "no candidate's variance is below that of uniform by more than two standard errors"
-            return _with(Uniform()(ask), chosen="uniform", reason=why, candidates=table, pilot=first)
-        share = 100 * found["variance"] / max(table["uniform"]["variance"], 1e-300)
-        why = f"its variance is {share:.0f} % of that of uniform, by {first} losses"
-        return _with(continued(ask, best, rows, values), chosen=best, reason=why, candidates=table, pilot=first)
+        clear = best != "uniform" and table[best]["less"] > 2 * table[best]["error"]
+        choice = continued(ask, best, rows, values) if clear else Uniform()(ask)
+        why = reason(table, best, clear, first)
+        return _with(choice, chosen=best if clear else "uniform", reason=why, candidates=table, pilot=first)
 
 
 def squares(ask: Ask, rows: Rows, values: Numbers, share: float) -> dict[str, Numbers]:
