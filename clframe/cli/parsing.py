@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def parser(command: str, description: str) -> ArgumentParser:
     """A parser for `clframe COMMAND`."""
-    from jsonargparse import ArgumentParser
+    from clframe.cli.dashed import Dashed
 
-    return ArgumentParser(prog=f"clframe {command}", description=description, exit_on_error=False)
+    return Dashed(prog=f"clframe {command}", description=description, exit_on_error=False)
 
 
 def parse(made: ArgumentParser, arguments: Sequence[str]) -> Namespace:
@@ -61,7 +61,7 @@ def _refuse(error: Exception) -> NoReturn:
     message = " ".join(str(error).replace("\n", " ").split())
     found = re.search(r'key "(\w+)": .*?<class \'(\w+)\'>.*Got value: (.*)$', message)
     if found:
-        raise bad_option(found[1], f"of type {found[2]}", found[3], f"See --help for --{found[1]}.") from error
+        raise bad_option(found[1], f"of type {found[2]}", found[3], f"See --help for --{found[1].replace('_', '-')}.") from error
     raise OptionError(f"{message.rstrip('.')}. See --help for the options and their types.") from error
 
 

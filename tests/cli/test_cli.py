@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -104,7 +105,17 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
-    assert "usage: clframe" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "usage: clframe" in out and not re.findall(r"--\w*_\w*", out)
+
+
+def test_options_with_dashes_are_understood_as_help_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "--print-config" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--batch-size", "7", "--print-config"])
+    assert stop.value.code == 0 and "batch_size: 7" in capsys.readouterr().out
 
 
 WRONG = [

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
         "Choose a weighted subset of DATA. Actions beside it: clframe select compare|dedup|inspect|materialize|report --help",
     )
     data_options(made)
-    made.add_argument("--size", type=str, required=True, help="rows to choose: 1000, '10 %%', or '2e6 tokens' by a column")
+    made.add_argument("--size", type=str, required=True, help="rows to choose: 1000, '10 %', or '2e6 tokens' by a column")
     made.add_argument(
         "--method", type=str, default="auto", help="auto, uniform, stratified, ...; options as in 'stratified(by=label)'"
     )
