@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -96,6 +97,20 @@ def test_auto_says_what_it_chose_and_asks_for_no_loss_beside_those_of_its_rows()
         assert facts["chosen"] in chosen and facts["reason"].startswith(f"by a pilot of {facts['pilot']} losses, ")
         assert (share in facts["reason"]) == (kind == "follows")
         assert coreset.manifest["queries"] == len(coreset)
+
+
+@pytest.mark.parametrize(("proxy", "chosen"), [("older", {"calibrated"}), ("useless", {"uniform", "calibrated"})])
+def test_auto_calibrates_to_the_losses_of_an_older_model(proxy: str, chosen: set[str]) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4000, 3))
+    older = np.exp(x[:, 0] + 0.5 * random.normal(size=4000))
+    loss = older * np.exp(0.3 * random.normal(size=4000))
+    pool = pool_of(x, loss=loss, proxy=older if proxy == "older" else random.permutation(older))
+    made = [[select(pool, 150, how, seed=s, k=10) for s in range(40)] for how in ("uniform", "auto")]
+    uniform, auto = (math.sqrt(np.mean([(c.mean_loss.mean - loss.mean()) ** 2 for c in some if c.mean_loss])) for some in made)
+    assert auto < (0.5 if proxy == "older" else 1.1) * uniform
+    assert np.mean([c.mean_loss.low < loss.mean() < c.mean_loss.high for c in made[1] if c.mean_loss]) >= 0.85
+    assert {c.manifest["facts"]["chosen"] for c in made[1]} <= chosen | ({"stratified"} if proxy == "useless" else set())
 
 
 def test_auto_says_how_many_rows_it_needs_to_tell_anything() -> None:

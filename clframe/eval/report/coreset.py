@@ -89,6 +89,7 @@ def render(coreset: Coreset, shown: Shown) -> str:
         notices=[*warned, *words.warnings(coreset), *sections.elsewhere(coreset, shown.compared)],
         candidates=words.candidates(coreset),
         pilot=coreset.manifest["facts"].get("pilot"),
+        usual=words.described(coreset.manifest["facts"].get("beside", "uniform")),
         pareto=sections.pareto(coreset, shown.compared, dark),
         covered=list(sections.covered(coreset, shown, dark)),
         unshown=classes(pool)[1] if pool is not None else [],

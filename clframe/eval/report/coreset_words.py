@@ -143,14 +143,14 @@ def checked(coreset: Coreset, pool: Pool) -> tuple[list[str], list[str]]:
 
 
 def candidates(coreset: Coreset) -> list[list[str]]:
-    """What auto compared: candidate, its variance over that of uniform in percent, how sure that is; the least variance first."""
+    """What auto compared: candidate, its variance over that of uniform in percent, how far below the usual one; the least first."""
     table: dict[str, dict[str, float]] = coreset.manifest["facts"].get("candidates") or {}
     uniform = table.get("uniform", {}).get("variance", 0.0)
     if not uniform:
         return []
     lines = []
     for name, one in sorted(table.items(), key=lambda item: item[1]["variance"]):
-        sure = f"{one['less'] / one['error']:.1f}" if name != "uniform" and one["error"] else fmt.DASH
+        sure = f"{one['less'] / one['error']:.1f}" if one["error"] else fmt.DASH
         lines.append([described(name), f"{100 * one['variance'] / uniform:.0f} %", sure])
     return lines
 

@@ -1,4 +1,4 @@
-"""Look at a few losses, estimate the error of each way to choose, and take the least: uniform unless another is clearly better."""
+"""Look at a few losses, estimate the error of each way to choose, and take the least that is clearly better than the usual one."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ class Auto:
 
     with p = (1 - a) q / sum q + a / n for a = 0.5 and 0.2, and q = lhat + lambda v as in `Adaptive`, or q the column "proxy".
     Guesses lhat are made from one half of the pilot and tried on the other, so that none looks good by chance on what it was made
-    from. A candidate other than uniform is taken only if its variance is below that of uniform by more than two standard errors of
-    their difference (bootstrap over the pilot).
+    from. The usual choice is uniform, or calibrated where that has the smaller variance: a coefficient costs next to nothing where
+    the proxy tells nothing. Another candidate is taken only if its variance is below that of the usual choice by more than two
+    standard errors of their difference (bootstrap over the pilot).
 
     The pilot is part of what is chosen, and its losses count: no loss is asked for but those of the rows chosen. Where uniform is
     best, the choice is that of `Uniform`. Numbers and reason stand in the manifest.
@@ -88,12 +89,13 @@ class Auto:
             return _with(Uniform()(ask), chosen="uniform", reason=few)
         rows = smallest(ask.pool.n, first, seed_for(ask.seed, "uniform"))  # they are among those of `Uniform`
         values = ask.losses(rows)
-        table = compared(squares(ask, rows, values, first / ask.size), ask.seed)
+        found = squares(ask, rows, values, first / ask.size)
+        usual = min(("uniform", "calibrated") if "calibrated" in found else ("uniform",), key=lambda name: found[name].mean())
+        table = compared(found, usual, ask.seed)
         best = min(table, key=lambda name: table[name]["variance"])
-        clear = best != "uniform" and table[best]["less"] > 2 * table[best]["error"]
-        choice = continued(ask, best, rows, values) if clear else Uniform()(ask)
-        why = reason(table, best, clear, first)
-        return _with(choice, chosen=best if clear else "uniform", reason=why, candidates=table, pilot=first)
+        chosen = best if table[best]["less"] > 2 * table[best]["error"] else usual
+        why = reason(table, best, chosen, usual, first)
+        return _with(continued(ask, chosen, rows, values), chosen=chosen, reason=why, candidates=table, beside=usual, pilot=first)
 
 
 def squares(ask: Ask, rows: Rows, values: Numbers, share: float) -> dict[str, Numbers]:
@@ -117,9 +119,9 @@ def squares(ask: Ask, rows: Rows, values: Numbers, share: float) -> dict[str, Nu
     return found
 
 
-def compared(found: Mapping[str, Numbers], seed: int) -> dict[str, dict[str, float]]:
-    """The variance of each candidate, how much less than that of uniform it is, and the standard error of that."""
-    less = np.stack([found["uniform"] - own for own in found.values()])
+def compared(found: Mapping[str, Numbers], usual: str, seed: int) -> dict[str, dict[str, float]]:
+    """The variance of each candidate, how much less than that of the usual one it is, and the standard error of that."""
+    less = np.stack([found[usual] - own for own in found.values()])
     again = rng(seed, "auto", "bootstrap").integers(less.shape[1], size=(RESAMPLES, less.shape[1]))
     errors = [float(own[again].mean(1).std(ddof=1)) for own in less]
     return {
@@ -132,6 +134,8 @@ def continued(ask: Ask, name: str, rows: Rows, values: Numbers) -> Choice:
     """The choice by a candidate; the pilot is part of it."""
     assert ask.losses is not None
     cells, first, n = ask.clustering, len(rows), ask.pool.n
+    if name == "uniform":
+        return Uniform()(ask)
     if name == "calibrated":
         return Greg(controls="proxy")(ask)
     if name == "stratified":  # the pilot has the smallest random numbers of every cell

@@ -24,30 +24,39 @@ def described(name: str) -> str:
     return KINDS.get(kind, kind) + (f", mixed with {100 * float(mixture):.0f} % uniform ones" if mixture else "")
 
 
-def reason(table: Mapping[str, Mapping[str, float]], best: str, clear: bool, pilot: int) -> str:
-    """Why the best of the candidates was taken, or why uniform was.
+def reason(table: Mapping[str, Mapping[str, float]], best: str, chosen: str, usual: str, pilot: int) -> str:
+    """Why a candidate was chosen.
 
     Args:
-        table: of each candidate the variance, how much less than that of uniform it is, and the standard error of that.
+        table: of each candidate the variance, how much less than that of the usual one it is, and the standard error of that.
         best: the one with the least variance.
-        clear: whether it is below that of uniform by more than two standard errors.
+        chosen: the best one, or the usual one where the best one is not clearly better.
+        usual: "uniform" or "calibrated".
         pilot: how many losses were looked at.
 
     Example:
         >>> one, other = {"variance": 2.0, "less": 0.0, "error": 0.0}, {"variance": 1.0, "less": 1.0, "error": 0.8}
         >>> for best in ("uniform", "stratified"):
-        ...     print(reason({"uniform": one, "stratified": other}, best, False, 60))
+        ...     print(reason({"uniform": one, "stratified": other}, best, "uniform", "uniform", 60))
         by a pilot of 60 losses, every other way has a larger variance
         by a pilot of 60 losses, no other way is clearly better: with draws stratified by the cells of k-means the variance of the
         mean is 50 % of that with uniform draws, lower by 1.2 standard errors, and more than 2 are asked for
     """
-    by = f"by a pilot of {pilot:,} losses,"
+
+    def share(name: str) -> str:
+        return f"{100 * table[name]['variance'] / max(table['uniform']['variance'], 1e-300):.0f} %"
+
+    by, beside, found = f"by a pilot of {pilot:,} losses,", "that with uniform draws", table[best]
     if best == "uniform":
         return f"{by} every other way has a larger variance"
-    found = table[best]
-    share = f"{100 * found['variance'] / max(table['uniform']['variance'], 1e-300):.0f} % of that with uniform draws"
-    away = f", lower by {found['less'] / found['error']:.1f} standard errors" if found["error"] else ""
-    if clear:
-        return f"{by} the variance of the mean is {share}{away}"
-    beside = f"with {described(best)} the variance of the mean is {share}{away}, and more than 2 are asked for"
-    return f"{by} no other way is clearly better: {beside}"
+    away = f"{found['less'] / found['error']:.1f} standard errors" if found["error"] else ""
+    if chosen == best:
+        than = "" if best == usual or not away else f", lower{_than(usual)} by {away}"
+        return f"{by} the variance of the mean is {share(best)} of {beside}{than}"
+    own = "" if usual == "uniform" else f" the variance of the mean is {share(usual)} of {beside};"
+    rest = f"{share(best)} of {beside}, lower{_than(usual)} by {away}, and more than 2 are asked for"
+    return f"{by}{own} no other way is clearly better: with {described(best)} the variance of the mean is {rest}"
+
+
+def _than(usual: str) -> str:
+    return "" if usual == "uniform" else f" than with {described(usual)}"
