@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -106,14 +107,21 @@ def of_column(choice: Choice, pool: Pool, name: str) -> Coverage:
 
 def of_strata(choice: Choice) -> Coverage | None:
     """The coverage of the strata that the choice was made from, where the manifest lists them; it needs no pool."""
-    listed: dict[str, dict[str, int]] = choice.facts.get("of_strata") or {}
+    listed: dict[str, dict[str, Any]] = choice.facts.get("of_strata") or {}
     if not listed:
         return None
     weight = np.bincount(choice.stratum, weights=choice.weight, minlength=len(listed)).astype(np.float64)
     full = [i for i, one in enumerate(listed.values()) if one["rows"]]
-    names, counts = list(listed), np.array([[one["rows"], one["chosen"]] for one in listed.values()], dtype=np.int64)
+    names = [_spanned(name, one) for name, one in listed.items()]
+    counts = np.array([[one["rows"], one["chosen"]] for one in listed.values()], dtype=np.int64)
     by = str(choice.facts["by"])
     return Coverage(by, [names[i] for i in full], counts[full, 0], counts[full, 1], weight[full])
+
+
+def _spanned(name: str, one: Mapping[str, Any]) -> str:
+    """The name of a stratum, and the values in it where the manifest has their ends."""
+    ends = [f"{v[0]:.6g} to {v[1]:.6g}" for v in one.values() if isinstance(v, list)]
+    return ": ".join([name, ", ".join(ends)]) if ends else name
 
 
 def of_cells(choice: Choice, pool: Pool, cells: Clustering) -> Coverage:

@@ -10,6 +10,7 @@ import pytest
 from clframe.errors import DataError, OptionError
 from clframe.selection import pool_of, select
 from clframe.selection.clustering import KMeans, cluster
+from clframe.selection.coverage import of_strata
 from clframe.selection.draws.hashing import hashed
 from clframe.selection.estimate import stratified_mean
 from clframe.selection.methods.strata import sizes_of, within
@@ -26,9 +27,9 @@ def test_a_pool_is_cut_at_quantiles_and_crossed_with_a_column() -> None:
     coreset = select(POOL, 200, "stratified(by=label+time:4,allocation=equal)")
     table = coreset.manifest["facts"]["of_strata"]
     assert len(table) == 8 and {t["chosen"] for t in table.values()} == {25}
+    assert list(table) == [f"{label}+{h}/4" for label in ("rare", "usual") for h in (1, 2, 3, 4)]
     for name, counts in table.items():
-        label, _, times = name.partition("+")
-        low, high = map(float, times.split(" to "))
+        label, (low, high) = name.partition("+")[0], counts["time"]
         here = (label == LABEL) & (low <= TIME) & (high >= TIME)
         assert counts["rows"] == here.sum() and here[coreset.rows].sum() == 25
         np.testing.assert_allclose(coreset.weights[here[coreset.rows]].sum(), here.sum())
@@ -38,6 +39,25 @@ def test_floors_by_name_are_kept_and_the_rest_is_in_proportion() -> None:
     coreset = select(POOL, 100, "stratified(by=label,floor={'rare':40})")
     rare = coreset.manifest["facts"]["of_strata"]["rare"]
     assert rare["chosen"] == 40 > 100 * rare["rows"] / 4000
+
+
+def test_parts_are_called_by_their_number_and_are_in_the_order_of_their_values() -> None:
+    coreset = select(POOL, 240, "stratified(by=time:12,floor={'1/12':60,'11/12':30})")
+    table = coreset.manifest["facts"]["of_strata"]
+    assert list(table) == [f"{h}/12" for h in range(1, 13)]
+    assert [table[name]["chosen"] for name in ("1/12", "2/12", "11/12")] == [60, 15, 30]
+    ends = [v for one in table.values() for v in one["time"]]
+    assert ends == sorted(ends) and ends[0] == 0 and ends[-1] == TIME[-1]
+    shown = of_strata(coreset.choice)
+    assert shown is not None and shown.parts[0] == "1/12: 0 to 3.33" and shown.parts[9].startswith("10/12: ")
+
+
+def test_parts_without_rows_are_left_out_and_the_others_keep_their_names() -> None:
+    pool = pool_of(np.zeros((100, 1)), hour=[0] * 60 + [5] * 20 + [9] * 20)
+    made = select(pool, 20, "stratified(by=hour:4)").manifest["facts"]["of_strata"]
+    assert {name: one["hour"] for name, one in made.items()} == {"1/4": [0, 0], "3/4": [5, 5], "4/4": [9, 9]}
+    with pytest.raises(OptionError, match=r"stratum must be a known name; got '2/4'.*Known: 1/4, 3/4, 4/4"):
+        select(pool, 20, "stratified(by=hour:4,floor={'2/4':3})")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def strata(ask: Ask, by: str) -> tuple[Strata, list[str]]:
         by: "cell", for cells of k-means; the name of a column; "NAME:12" for a column of numbers, cut at its quantiles into at most
             12 parts with as many rows each as ties allow; or several of these with a plus, for what they have in common.
 
+    Returns:
+        Strata are in the order of their values: numbers by size, texts by letter, the first column of several first. One is called
+        by its value; part h of 12, from the least values on, "h/12", whatever the values are; several joined by a plus. A part that
+        is empty, as equal values go to one part, is left out, and the others keep their names.
+
     Raises:
         OptionError: no such column, or a number of parts that is none.
         DataError: a column to be cut holds no numbers, or some that are not finite.
@@ -37,7 +42,7 @@ def strata(ask: Ask, by: str) -> tuple[Strata, list[str]]:
         >>> pool = pool_of(np.zeros((6, 1)), label=list("aabbbb"), time=[0, 1, 2, 3, 4, 5])
         >>> stratum, names = strata(Ask(pool, 2, 0), "label+time:2")
         >>> stratum.tolist(), names
-        ([0, 0, 1, 2, 2, 2], ['a+0 to 2', 'b+0 to 2', 'b+3 to 5'])
+        ([0, 0, 1, 2, 2, 2], ['a+1/2', 'b+1/2', 'b+2/2'])
     """
     made = [_one(ask, piece.strip()) for piece in by.split("+")]
     if len(made) == 1:
@@ -67,12 +72,28 @@ def _comparable(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _cut(values: Numbers, parts: int) -> tuple[Rows, list[str]]:
-    edges = np.unique(np.quantile(values, np.arange(1, parts) / parts))
-    _, of = np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)
-    of = of.reshape(-1).astype(np.int64)
-    order = np.argsort(of, kind="stable")
-    groups = np.split(values[order], np.flatnonzero(np.diff(of[order])) + 1)
-    return of, [f"{g.min():.6g} to {g.max():.6g}" for g in groups]
+    edges = np.quantile(values, np.arange(1, parts) / parts)
+    full, of = np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)
+    return of.reshape(-1).astype(np.int64), [f"{h + 1}/{parts}" for h in full]
+
+
+def spans(ask: Ask, by: str, stratum: Strata, count: int) -> list[dict[str, list[float]]]:
+    """Of each stratum the least and the largest value of the columns that are cut, by their names.
+
+    Example:
+        >>> from clframe.selection.pool import pool_of
+        >>> ask = Ask(pool_of(np.zeros((4, 1)), time=[3, 0, 1, 2]), 2, 0)
+        >>> spans(ask, "time:2", strata(ask, "time:2")[0], 2)
+        [{'time': [0.0, 1.0]}, {'time': [2.0, 3.0]}]
+    """
+    found: list[dict[str, list[float]]] = [{} for _ in range(count)]
+    for name in (piece.partition(":")[0].strip() for piece in by.split("+") if ":" in piece):
+        values, low, high = ask.pool.numbers(name), np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(low, np.asarray(stratum), values)
+        np.maximum.at(high, np.asarray(stratum), values)
+        for one, ends in zip(found, zip(low.tolist(), high.tolist(), strict=True), strict=True):
+            one[name] = list(ends)
+    return found
 
 
 def floors(floor: int | Mapping[str, int], names: Sequence[str]) -> Rows:

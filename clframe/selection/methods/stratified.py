@@ -18,7 +18,7 @@ from clframe.selection.estimate import over_strata, stratified_mean
 from clframe.selection.losses import Losses
 from clframe.selection.methods import method
 from clframe.selection.methods.allocation import allocate
-from clframe.selection.methods.strata import Strata, floors, sizes_of, strata, within
+from clframe.selection.methods.strata import Strata, floors, sizes_of, spans, strata, within
 from clframe.selection.methods.uniform import smallest
 from clframe.selection.pool.subset import subset_of
 
@@ -39,7 +39,7 @@ class Stratified:
 
     Args:
         by: "cell", for cells of k-means; the name of a column, such as label; "NAME:12", its quantiles; several with a plus, as in
-            "label+generation" (see `strata`).
+            "label+generation" (`strata` says what they are called).
         allocation: as above.
         floor: rows that every stratum has at least, if it has so many; or {"NAME": rows} for some of them, and 1 for the others.
         pilot: rows, drawn uniformly, whose losses are looked at for "neyman"; 0: a fifth of the size.
@@ -80,8 +80,9 @@ class Stratified:
         share = {"proportional": sizes.astype(float), "equal": np.ones(len(sizes)), "neyman": sizes * spread}[self.allocation]
         taken = allocate(ask.size, sizes, share, floors(self.floor, names), self.by)
         if len(names) <= NAMED and self.by != "cell":
-            chosen = {name: {"chosen": int(m), "rows": int(n)} for name, m, n in zip(names, taken, sizes, strict=True)}
-            facts = {**facts, "by": self.by, "of_strata": chosen}
+            ends = spans(ask, self.by, stratum, len(names))
+            lines = zip(names, taken.tolist(), sizes.tolist(), ends, strict=True)
+            facts = {**facts, "by": self.by, "of_strata": {name: {"chosen": m, "rows": n, **span} for name, m, n, span in lines}}
         if self.inside != "uniform":
             return _inside(ask, self.inside, stratum, taken, names, facts)
         return stratified(ask, stratum, sizes, taken, **facts)
