@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: clframe pool ACTION POOL [options]        clframe pool ACTION --help\n")
         print("\n".join(f"  {name:<6} {what}" for name, what in ACTIONS.items()))
-        raise SystemExit(0 if arguments else 2)
+        return 0 if arguments else 2
     if arguments[0] not in ACTIONS:
         raise unknown_name("action", arguments[0], ACTIONS)
     code: int = importlib.import_module(f"clframe.cli.pool.{arguments[0]}").main(arguments[1:])

@@ -42,7 +42,7 @@ def test_equal_to_accumulating_over_the_chunks(count, chunk, sizes):
     for a, b in zip(plain.parameters(), ghost.parameters(), strict=True):
         assert torch.allclose(a.grad, b.grad, rtol=0, atol=1e-13)
     for name, value in statistics(plain).items():
-        assert torch.equal(value, statistics(ghost)[name])
+        assert torch.allclose(value, statistics(ghost)[name], rtol=0, atol=1e-13), name  # sums end differently by alignment
 
 
 def test_a_batch_of_one_chunk_is_batch_normalisation():
