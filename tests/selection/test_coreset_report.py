@@ -21,7 +21,7 @@ from PIL import Image
 
 from clframe.cli.main import main
 from clframe.errors import ClframeError
-from clframe.eval.report import coreset_coverage, coreset_figures, coreset_words
+from clframe.eval.report import coreset_coverage, coreset_figures, coreset_map, coreset_words
 from clframe.eval.report.coreset import Shown, View, coreset_report, render
 from clframe.eval.report.coreset_files import view_of_files
 from clframe.eval.report.coreset_samples import as_image
@@ -242,13 +242,40 @@ def test_from_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) 
     coreset = load("chosen")
     heaviest = int(coreset.rows[np.argsort(-coreset.weights, kind="stable")[0]])
     assert f"&lt;i&gt;text {heaviest}&lt;/i&gt;" in made and "<i>text" not in made
-    command = "pool.parquet --loss loss --label kind --id name --size 40 --method 'stratified(by=label)' --seed 0"
+    command = "pool.parquet --loss loss --label kind --id name --size 40 --method 'stratified(by=label)' --seed 0 --out chosen"
     assert command in words(made) and "Error of the mean loss, root mean square over 5 draws" in words(made)
     assert main(["select", "report", "chosen", *data, "--image-column", "image", "--out", "images.html"]) == 0
     assert Path("images.html").read_text().count('<img src="data:image/png;base64,') == 24
     assert main(["select", "report", "chosen", "--out", "bare.html"]) == 0
     bare = words(Path("bare.html").read_text())
     assert "clframe select report DIR DATA" in bare and "select pool.parquet --label LABEL --loss LOSS --id ID --size 40" in bare
+
+
+def lab(colour: str) -> np.ndarray:
+    """A colour in CIELAB, where a distance of 2 is just seen side by side."""
+    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]) @ linear / [0.9505, 1, 1.0888]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_ten_classes_have_colours_far_from_each_other_and_from_the_page() -> None:
+    for mode, ground in ((list(coreset_map.COLOURS), "#ffffff"), (list(coreset_map.COLOURS.values()), "#14181d")):
+        places = [lab(c) for c in (*mode[:10], ground)]
+        gaps = [np.linalg.norm(a - b) for i, a in enumerate(places) for b in places[:i]]
+        assert min(gaps) > 25, mode
+    pool = pool_of(X, label=np.arange(N) % 10)
+    made = page(select(pool, 100, "stratified(by=label)"), pool)
+    assert "coloured by label" in words(made) and {
+        c for c in coreset_map.COLOURS if f"({c[1:]}" in made or f"--c{c[1:]},{c}" in made
+    } >= set(list(coreset_map.COLOURS)[:10])
+
+
+def test_strata_have_their_names_on_the_map() -> None:
+    pool = pool_of(X, time=np.arange(N))
+    found = coreset_map.embedding_map(select(pool, 40, "stratified(by=time:4)"), pool)
+    assert found is not None and found.kinds == ["1/4", "2/4", "3/4", "4/4"] and found.by == "time:4"
 
 
 def test_arrays_that_are_pictures_are_shown_as_such(place: Path) -> None:
@@ -269,6 +296,10 @@ def test_arrays_that_are_pictures_are_shown_as_such(place: Path) -> None:
         (["pool.parquet", "--text-column", "txt"], "column must be a known name; got 'txt'. Did you mean 'text'"),
         (["pool.parquet", "--text-column", "loss"], "texts must be strings; got float"),
         (["pool.parquet", "--image-column", "text"], "images must be arrays (h, w) or (h, w, 3), or bytes of pictures; got str"),
+        (
+            ["x.npy", "--image-column", "rows.npy"],
+            "or, if the embeddings are these pixels, leave the images out and give --shape 2x2",
+        ),
         (["pool.parquet", "--image-column", "image", "--shape", "2x2"], "view of samples must be one of --image-column"),
         (["--shape", "2x2"], "--shape must come with the data"),
         (["flat.npy"], "flat must have the 4 numbers in a row that the coreset was chosen from; got 3"),
@@ -289,6 +320,7 @@ def test_what_cannot_be_shown_is_refused_and_nothing_is_written(
     Comparison((trial,), 2, {"rows": N}, 1.0).save("few.json")
     Comparison((replace(trial, method="greg"),), 9, {"rows": N}, 1.0).save("alone.json")
     select(pool_of(X, name="pool"), 600, "uniform").save("chosen")
+    np.save("rows.npy", X)
     before = {p.name for p in place.rglob("*")}
     assert main(["select", "report", "chosen", *given]) == 2
     found = capsys.readouterr().err

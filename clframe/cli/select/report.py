@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     beside = Path(given.folder) / COMPARISON
     compared = given.compare or (beside if beside.exists() else None)
     out = given.out or Path(given.folder) / "report.html"
+    source = _source(given) if pool else ""
     with progress() as tell:
         place = coreset_report(
-            coreset, pool, out, compared=compared, view=_view(given), k=given.k, source=_source(given) if pool else "", tell=tell
+            coreset, pool, out, compared=compared, view=_view(given), k=given.k, source=source, folder=given.folder, tell=tell
         )
     print(f"report: {place}")
     return 0

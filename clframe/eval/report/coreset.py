@@ -9,9 +9,11 @@ from clframe.errors import DataError, RunError
 from clframe.eval.report import coreset_sections as sections
 from clframe.eval.report import coreset_words as words
 from clframe.eval.report import html, style
+from clframe.eval.report.coreset_map import COLOURS
 from clframe.eval.report.coreset_samples import View, extremes
 from clframe.eval.report.coreset_sections import Shown, Tell
 from clframe.selection.coverage import classes
+from clframe.selection.methods.auto_words import described
 
 if TYPE_CHECKING:
     from clframe.selection import Coreset, Pool
@@ -27,6 +29,7 @@ def coreset_report(
     view: View | None = None,
     k: int = 0,
     source: str = "",
+    folder: str | Path = "coreset",
     tell: Tell | None = None,
 ) -> Path:
     """Write the report of a coreset: what it says, how it covers the pool, what was chosen, and where it came from.
@@ -41,6 +44,7 @@ def coreset_report(
         view: how samples are shown: View(images=...), View(texts=...), View(shape=(28, 28)); by default the first of their numbers.
         k: cells of the coverage; 0: as many as the choice was made with, or the usual number.
         source: data and columns as they are given on the command line, for the command that makes the coreset again.
+        folder: where the coreset is, for that command.
         tell: progress.
 
     Returns:
@@ -64,7 +68,7 @@ def coreset_report(
     from clframe.selection.trial import Comparison
 
     found = Comparison.read(compared) if isinstance(compared, str | Path) else compared
-    page = render(coreset, Shown(pool, found, view or View(), k, source, tell))
+    page = render(coreset, Shown(pool, found, view or View(), k, source, str(folder), tell))
     try:
         return html.save(page, path)
     except OSError as error:
@@ -81,7 +85,7 @@ def render(coreset: Coreset, shown: Shown) -> str:
     if pool is not None:
         check(coreset, pool)
     remarks, warned = words.checked(coreset, pool) if pool is not None else ([], [])
-    dark = style.dark_colours(1)
+    dark = style.dark_colours(1) | COLOURS
     return html.template("coreset.html").render(
         title=f"{words.title(coreset)} by {coreset.manifest['method']}",
         dark=dark,
@@ -89,7 +93,7 @@ def render(coreset: Coreset, shown: Shown) -> str:
         notices=[*warned, *words.warnings(coreset), *sections.elsewhere(coreset, shown.compared)],
         candidates=words.candidates(coreset),
         pilot=coreset.manifest["facts"].get("pilot"),
-        usual=words.described(coreset.manifest["facts"].get("beside", "uniform")),
+        usual=described(coreset.manifest["facts"].get("beside", "uniform")),
         pareto=sections.pareto(coreset, shown.compared, dark),
         covered=list(sections.covered(coreset, shown, dark)),
         unshown=classes(pool)[1] if pool is not None else [],
@@ -99,7 +103,7 @@ def render(coreset: Coreset, shown: Shown) -> str:
         samples=extremes(coreset, pool, shown.view) if pool is not None else [],
         lineage=sections.lineage(coreset),
         facts=sections.facts(coreset),
-        command=words.command(coreset, shown.source),
+        command=words.command(coreset, shown.source, shown.folder),
         guessed=not shown.source,
         key=coreset.manifest["key"][:12],
     )

@@ -19,9 +19,25 @@ if TYPE_CHECKING:
 
 POOL, CHOSEN = 5_000, 1_500
 """Rows that are drawn at most; of more, so many are drawn at random."""
-COLOURS, MARKERS = 6, ("o", "s")
-KINDS = COLOURS * len(MARKERS)
-"""Classes that are told apart by colour and shape."""
+COLOURS = {
+    "#0072b2": "#3b82e0",
+    "#d55e00": "#ff8c42",
+    "#1a7f37": "#2ea05a",
+    "#c94fa5": "#f08fd2",
+    "#c9a000": "#f2d13c",
+    "#4fc3f7": "#8fe0ff",
+    "#6f42c1": "#9b7bea",
+    "#7a4a1f": "#a8754a",
+    "#8bc34a": "#b7e86b",
+    style.INK: "#f4f5f7",
+    "#00a896": "#1fd6c1",
+    "#d11149": "#ff5c7a",
+}
+"""Of each class in light and in dark mode, all of them far from each other to the eye."""
+MARKERS = ("o", "s", "^", "D")
+"""Shapes, in turn: colours that are alike to the colour-blind have different ones."""
+KINDS = len(COLOURS)
+"""Classes that are told apart."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +98,14 @@ def embedding_map(coreset: Coreset, pool: Pool, by: str = "") -> Map | None:
     share = float(fitted.explained_variance_ratio_.sum())
     values = pool.column(by)[coreset.rows] if by else coreset.choice.stratum
     kinds, kind = np.unique(values, return_inverse=True)
-    names = [str(k) for k in kinds] if 1 < len(kinds) <= KINDS else [""]
+    facts = coreset.manifest["facts"]
+    strata = [] if by else list(facts.get("of_strata") or ())
+    names = [strata[k] if strata else str(k) for k in kinds] if 1 < len(kinds) <= KINDS else [""]
+    by = by or str(facts.get("by", "stratum"))
     kind = kind if len(names) > 1 else np.zeros(len(coreset), dtype=np.int64)
     chosen = fitted.transform(taken(pool, coreset.rows[some]))
     weight = coreset.weights / coreset.weights.mean()
-    return Map(fitted.transform(x), chosen, weight[some], kind[some].astype(np.int64), names, by or "stratum", share)
+    return Map(fitted.transform(x), chosen, weight[some], kind[some].astype(np.int64), names, by, share)
 
 
 def map_figure(found: Map, width: float = style.WIDTH) -> Figure:
@@ -125,9 +144,8 @@ def map_figure(found: Map, width: float = style.WIDTH) -> Figure:
 
 
 def _marks(ax: Any, x: Any, y: Any, *, kind: int, size: float, **options: Any) -> None:
-    colour, _ = style.strategy_style(kind % COLOURS)
-    look = {"marker": MARKERS[kind // COLOURS], "markersize": size, "color": colour, "alpha": 0.8, "markeredgewidth": 0}
-    ax.plot(x, y, linestyle="none", **look, **options)
+    look = {"marker": MARKERS[kind % len(MARKERS)], "markersize": size, "color": list(COLOURS)[kind], "alpha": 0.85}
+    ax.plot(x, y, linestyle="none", markeredgewidth=0, **look, **options)
 
 
 def _steps(weight: Floats) -> Floats:

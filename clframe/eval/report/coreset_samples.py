@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -183,11 +184,20 @@ def as_image(value: Any, low: float | None = None, high: float | None = None) ->
     array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.dtype.kind not in "iufb" or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         got = f"{array.dtype} {array.shape}" if array.dtype.kind in "iufb" and array.ndim else type(value).__name__
-        raise DataError(f"images must be arrays (h, w) or (h, w, 3), or bytes of pictures; got {got}. Name a column of pictures.")
+        raise DataError(f"images must be arrays (h, w) or (h, w, 3), or bytes of pictures; got {got}. {_remedy(array)}")
     if array.dtype != np.uint8:
         low, high = float(array.min()) if low is None else low, float(array.max()) if high is None else high
         array = np.round(255 * (array.astype(np.float64) - low) / max(high - low, 1e-12)).clip(0, 255).astype(np.uint8)
     return Image.fromarray(array)
+
+
+def _remedy(array: npt.NDArray[Any]) -> str:
+    """What to do with something that is no picture; rows of pixels can be one."""
+    if array.ndim != 1 or array.dtype.kind not in "iufb":
+        return "Name a column of pictures."
+    side = math.isqrt(array.size)
+    shape = f"{side}x{side}" if side * side == array.size else "28x28"
+    return f"Save them as (n, h, w); or, if the embeddings are these pixels, leave the images out and give --shape {shape}."
 
 
 def address(image: Image.Image) -> str:

@@ -41,6 +41,7 @@ class Shown:
         view: how samples are shown.
         k: cells of the coverage; 0: as many as the choice was made with, or the usual number.
         source: data and columns as they are given on the command line, for the command that makes the coreset again.
+        folder: where the coreset is, for that command.
         tell: progress.
     """
 
@@ -49,6 +50,7 @@ class Shown:
     view: View = field(default_factory=View)
     k: int = 0
     source: str = ""
+    folder: str = "coreset"
     tell: Tell | None = None
 
 

@@ -155,12 +155,13 @@ def candidates(coreset: Coreset) -> list[list[str]]:
     return lines
 
 
-def command(coreset: Coreset, source: str) -> str:
+def command(coreset: Coreset, source: str, folder: str = "coreset") -> str:
     """What makes it again: a command, or a line of Python where the pool was not in files.
 
     Args:
         coreset: what was chosen.
         source: data and columns in words of the command line; "" where they are not known: then words in capitals stand for them.
+        folder: where it was written.
     """
     m, method, size = coreset.manifest, written(coreset), asked(coreset)
     k, more = _cells(coreset)
@@ -170,7 +171,7 @@ def command(coreset: Coreset, source: str) -> str:
     cells = f" --kmeans {shlex.quote(more)}" if more else f" --k {k}" if k else ""
     source = source or _source(coreset)
     chosen = f"--size {shlex.quote(size)} --method {shlex.quote(method)}{cells} --seed {m['seed']}"
-    return f"clframe select {source} {chosen} --out coreset"
+    return f"clframe select {source} {chosen} --out {shlex.quote(folder)}"
 
 
 def written(coreset: Coreset) -> str:
