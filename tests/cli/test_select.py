@@ -28,6 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "label": (x[:, 1] > 0).astype(int),
         "id": [f"s{i}" for i in range(N)],
         "text": ["t"] * N,
+        "tokens": [8, 12] * (N // 2),
     }
     pd.DataFrame(table).to_parquet(tmp_path / "pool.parquet", row_group_size=100, index=False)
     np.save(tmp_path / "x.npy", x.astype(np.float16))
@@ -97,6 +98,8 @@ def test_methods_side_by_side(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert main([*words, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [r["method"] for r in rows] == ["uniform", "stratified"] and rows[0]["queries"] == 60
+    assert main([*words, "--size", "5 %, 60", "--json"]) == 0
+    assert [r["size"] for r in json.loads(capsys.readouterr().out)] == [30, 30, 60, 60]
     assert main(words) == 0
     assert "/ uniform" in " ".join(capsys.readouterr().out.split())
 
@@ -137,7 +140,12 @@ def test_the_same_coreset_can_be_written_again_and_another_one_not(place: Path, 
         ),
         (["pool.parquet", "--size", "70", "--method", "sensitivity"], "needs losses"),
         (["compare", "pool.parquet", "--size", "70"], "must have the loss of every row"),
-        (["compare", "pool.parquet", "--size", "7O"], "size must be whole numbers separated by commas"),
+        (["compare", "pool.parquet", "--loss", "loss", "--size", "50,many"], "size must be a number of rows, '10 %', or"),
+        (
+            ["compare", "pool.parquet", "--loss", "loss", "--size", "50,400 tokens"],
+            "as methods are compared at equal numbers of rows; got '400 tokens'. Give --size 40, which costs as much on average.",
+        ),
+        (["compare", "pool.parquet", "--loss", "loss", "--size", "40 tokns"], "column must be a known name; got 'tokns'"),
         (["inspect", "nowhere"], "nowhere must hold coreset.parquet and manifest.json"),
     ],
 )

@@ -14,6 +14,7 @@ from clframe.errors import bad_option
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from clframe.selection import Pool
     from clframe.selection.trial import Comparison, Trial
 
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Draw many times by each method, and print the errors."""
     made = parser("select compare", "Try methods on DATA with known losses: the error of the mean loss, beside that of uniform.")
     data_options(made)
-    made.add_argument("--size", type=str, required=True, help="rows to choose, one or more numbers: 500,1000")
+    made.add_argument("--size", type=str, required=True, help="rows to choose, or shares of them: 500,1000 or '1 %,5 %'")
     made.add_argument("--methods", type=str, default="stratified,greg,sensitivity,adaptive,auto", help="separated by commas")
     made.add_argument("--repeats", type=int, default=50, help="draws of each; of a method that is not random, one")
     made.add_argument(
@@ -31,15 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(made, arguments)
 
     from clframe.registry import split
+    from clframe.selection.budget import column_of
     from clframe.selection.trial import LEAST, Comparison, trials
 
-    try:
-        sizes = [int(s) for s in given.size.split(",")]
-    except ValueError:
-        raise bad_option("size", "whole numbers separated by commas", given.size, "Give --size 500,1000.") from None
+    written = [one.strip() for one in given.size.split(",")]
     if given.out is not None and given.repeats < LEAST:
         raise bad_option("repeats", f"at least {LEAST} for an interval to draw", given.repeats, "Give --repeats 50.")
-    pool = pool_named(given, *split(given.methods, ","))
+    pool = pool_named(given, *split(given.methods, ","), size=max(written, key=column_of))
+    sizes = [_rows(one, pool) for one in written]
     with progress() as tell:
         tried = trials(pool, sizes, split(given.methods, ","), repeats=given.repeats, k=given.k, seed=given.seed, tell=tell)
         found = Comparison.of(pool, tried, repeats=given.repeats, k=given.k, seed=given.seed)
@@ -51,6 +51,22 @@ def main(arguments: Sequence[str]) -> int:
         place = found.save(given.out)
         print(f"written: {place}", file=sys.stderr if given.json else sys.stdout)
     return 0
+
+
+def _rows(written: str, pool: Pool) -> int:
+    """A size in rows.
+
+    Raises:
+        OptionError: it is what rows may cost, or none at all.
+    """
+    from clframe.selection.budget import Budget, size_of
+
+    size = size_of(written, pool)
+    if isinstance(size, Budget):
+        rows = size.rows(float(size.cost.sum()), pool.n) + 0
+        rule = "rows or a share of them, as methods are compared at equal numbers of rows"
+        raise bad_option("size", rule, written, f"Give --size {rows}, which costs as much on average.")
+    return int(size)
 
 
 def _print(found: Comparison) -> None:
