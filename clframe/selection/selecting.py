@@ -168,7 +168,7 @@ def _manifest(ask: Ask, chooser: Method, written: str | Method, choice: Choice, 
     options: dict[str, Any] = asdict(chooser) if is_dataclass(chooser) and not isinstance(chooser, type) else {}
     name = written.partition("(")[0] if isinstance(written, str) else type(chooser).__name__.lower()
     pool = {"name": ask.pool.name, "rows": ask.pool.n, **ask.pool.vectors.describe(), "columns": sorted(ask.pool.columns)}
-    pool["hash"] = ask.pool.fingerprint()
+    pool |= {"hash": ask.pool.fingerprint(), "hash_of": f"shape, ids, columns, {ask.pool.hashed}"}
     key = fingerprint(ask.pool.id_of(choice.rows), choice.weight, name, repr(options), ask.seed)
     return {
         "format": FORMAT,

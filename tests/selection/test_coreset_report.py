@@ -346,6 +346,9 @@ def test_in_python_the_same_is_refused(tmp_path: Path, compared: Comparison) -> 
     assert "comparison must be of a mean loss above 0" in refused(written(compared=exact))
     other = pool_of(X[::-1].copy(), loss=LOSS, label=LABEL, ids=POOL.ids)
     assert "The data is not what the coreset was chosen from: its hash is" in words(page(CORESET, other))
+    x = X.copy()
+    x[7, 0] += 1
+    assert "The data is not what" in words(page(CORESET, pool_of(x, loss=LOSS, label=LABEL, ids=POOL.ids)))
     assert not list(tmp_path.iterdir())
     assert coreset_report(CORESET, POOL, tmp_path / "deep" / "r.html", view=View(texts=list(LABEL))).exists()
 

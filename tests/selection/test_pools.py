@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from clframe.errors import DataError, RunError
-from clframe.selection import Pool, open_pool, pool_of
+from clframe.selection import Pool, open_pool, pool_of, select
 from clframe.selection.pool import embed as embedding
 from clframe.selection.pool import pool_of_dataset, spool
 
@@ -127,3 +127,23 @@ def ragged(place: Path) -> None:
 
 def gaps(place: Path) -> None:
     pd.DataFrame({"embedding": [[1.0], [2.0]], "loss": [1.0, None]}).to_parquet(place / "g.parquet", index=False)
+
+
+def test_one_number_of_one_embedding_changes_the_hash_wherever_it_is_and_however_it_is_read(tmp_path: Path) -> None:
+    other = X.copy()
+    other[len(X) // 2 + 1, -1] += 1
+    np.save(tmp_path / "x.npy", X)
+    assert pool_of(other).fingerprint() != pool_of(X).fingerprint() == open_pool(tmp_path / "x.npy").fingerprint()
+
+
+def test_of_a_pool_that_is_too_large_to_read_once_more_some_embeddings_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.zeros((3000, 2))
+    monkeypatch.setattr("clframe.selection.pool.pool.HASHED", x.size * 4 - 1)
+    before = pool_of(x)
+    x[1] = 1
+    between = pool_of(x)
+    assert before.fingerprint() == between.fingerprint() and before.hashed == "1,000 of 3,000 embeddings, evenly spaced"
+    x[0] = 1
+    assert pool_of(x).fingerprint() != before.fingerprint()
+    told = select(before, 5, "uniform").manifest["pool"]
+    assert told["hash"] == before.fingerprint() and told["hash_of"] == f"shape, ids, columns, {before.hashed}"

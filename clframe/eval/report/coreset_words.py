@@ -127,10 +127,11 @@ def warnings(coreset: Coreset) -> list[str]:
 def checked(coreset: Coreset, pool: Pool) -> tuple[list[str], list[str]]:
     """What the pool says of the coreset: remarks, and warnings."""
     found, m = [], coreset.manifest
-    if sorted(pool.columns) == m["pool"]["columns"] and pool.fingerprint() != m["pool"]["hash"]:
+    alike = sorted(pool.columns) == m["pool"]["columns"] and str(m["pool"].get("hash_of")).endswith(pool.hashed)
+    if alike and pool.fingerprint() != m["pool"]["hash"]:
         found.append(
             f"The data is not what the coreset was chosen from: its hash is {pool.fingerprint()[:12]}, that in the manifest "
-            f"{m['pool']['hash'][:12]}. Rows, losses or classes changed since then."
+            f"{m['pool']['hash'][:12]}. Embeddings, ids, losses or classes changed since then."
         )
     e = coreset.mean_loss
     if "loss" not in pool.columns or e is None or not np.isfinite(e.half):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -18,6 +19,8 @@ Column: TypeAlias = npt.NDArray[Any]
 
 BLOCK = 16384
 """Rows that are read at once. What is summed block by block is the same whoever does the blocks."""
+HASHED, SPACED = 2**30, 1000
+"""Bytes of embeddings up to which all are hashed; how many are hashed of more."""
 
 
 class Block(NamedTuple):
@@ -93,10 +96,31 @@ class Pool:
         return (self.block(start) for start in self.starts)
 
     def fingerprint(self) -> str:
-        """A hash of the shape, of 1,000 evenly spaced embeddings, and of all ids and columns."""
-        spaced_rows = spaced(self.n, 1000)
+        """A hash of the shape, of all ids and columns, and of what `hashed` says of the embeddings; it is computed once.
+
+        Example:
+            >>> x = np.zeros((5000, 2))
+            >>> before = pool_of(x).fingerprint()
+            >>> x[1234, 1] = 1e-6
+            >>> pool_of(x).fingerprint() == before, pool_of(x).hashed
+            (False, 'all embeddings')
+        """
+        return self._fingerprint
+
+    @property
+    def hashed(self) -> str:
+        """Which embeddings the hash is of: all where they take at most 1 GiB in single precision, else 1,000 evenly spaced ones.
+
+        A larger pool would have to be read once more for it: two to three seconds for each GiB.
+        """
+        return "all embeddings" if 4 * self.n * self.d <= HASHED else f"{SPACED:,} of {self.n:,} embeddings, evenly spaced"
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        whole = 4 * self.n * self.d <= HASHED
+        parts = (block.x for block in self.blocks()) if whole else iter([self.vectors.take(spaced(self.n, SPACED))])
         columns = [piece for name in sorted(self.columns) for piece in (name, self.columns[name])]
-        return fingerprint(self.n, self.d, self.vectors.take(spaced_rows), *([] if self.ids is None else [self.ids]), *columns)
+        return fingerprint(self.n, self.d, *map(fingerprint, parts), *([] if self.ids is None else [self.ids]), *columns)
 
     def id_of(self, rows: npt.NDArray[np.int64]) -> Column:
         """The ids of some rows."""
