@@ -53,6 +53,7 @@ class Options(TypedDict, total=False):
     checkpoint_seconds: float
     checkpoint_every: int | None
     report: bool
+    log: str | None
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from clframe import pieces, strategies
 from clframe.checkpoint import Checkpoint
 from clframe.environment import describe, resolve_device
 from clframe.errors import bad_option, unknown_name
+from clframe.eval.boards import about, check, opened, positions
 from clframe.eval.budget import Meter
 from clframe.eval.certificates import Certificates, certifying
 from clframe.eval.evaluator import Evaluator
+from clframe.eval.follower import Following, following
 from clframe.eval.plan import Plan, plan
 from clframe.eval.records import Records
 from clframe.eval.result import Result
@@ -29,7 +31,7 @@ from clframe.scenarios import Stream
 from clframe.strategies.build import Setup, Written
 from clframe.types import Strategy
 
-NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir", "report")
+NOT_IDENTITY = ("out", "checkpoint_seconds", "checkpoint_every", "progress", "data_dir", "report", "log")
 ADDED = {"representation": None, "tested_on": "test", "certify": None, "attack": False}
 """Options younger than the run directories of earlier versions: with these values they are not in a spec, which stays as it was."""
 
@@ -65,6 +67,7 @@ def run(
     checkpoint_seconds: float = 30.0,
     checkpoint_every: int | None = None,
     report: bool = True,
+    log: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Result:
     """Run one strategy along one stream, with one seed, measuring as it learns.
@@ -103,6 +106,7 @@ def run(
         checkpoint_seconds: time between checkpoints.
         checkpoint_every: updates between checkpoints, instead of a time.
         report: draw report.html into the directory when the run is finished; it takes longer than a very small run.
+        log: dashboards to send every measurement to while the run goes on: "tensorboard", "mlflow", "wandb"; several with commas.
         progress: called with (updates done, updates in all) after each; if it returns true, the run saves and stops.
 
     Raises:
@@ -132,16 +136,16 @@ def run(
         if directory is not None:
             directory.claim(spec, environment)
             if directory.finished:
-                return directory.load()
-        with directory.alone() if directory is not None else nullcontext():
-            records, meter = Records(spec["options"]["strategy"], seed), Meter()
+                return _logged(directory.load(), log)
+        with directory.alone() if directory is not None else nullcontext(), _followed(spec, directory, log, seed) as follower:
+            records, meter = follower.records, Meter()
             checkpoint = Checkpoint(
                 directory.checkpoint if directory is not None else None,
                 spec["identity"],
                 {"strategy": learner, "records": records, "evaluator": evaluator, "meter": meter},
                 seconds=checkpoint_seconds,
                 every=checkpoint_every,
-                progress=None if progress is None else lambda n: progress(n, stream.starts[-1]),
+                progress=follower.telling(progress, stream.starts[-1]),
             )
             with checkpoint.stoppable():
                 checkpoint.save(walk(stream, learner, evaluator, records, checkpoint))
@@ -165,6 +169,7 @@ def run(
             )
             if directory is not None:
                 directory.save(result, evaluator.chosen(), report)
+            follower.finish(result)
     return result
 
 
@@ -183,6 +188,7 @@ def rehearse(scenario: str | Stream, strategy: Written, *, seed: int = 0, **opti
         clframe.errors.OptionError: size must be a positive integer; got 0. Give size=500 for 500 remembered samples.
     """
     given = with_defaults({**options, "scenario": scenario, "strategy": strategy, "seed": seed})
+    check(given["log"])
     with pieces.isolated_run(seed, given["threads"]):
         stream, _, learner, _, _ = built(given, resolve_device(given["device"]))
         _certificates(given, stream, learner)
@@ -208,10 +214,25 @@ def built(o: Mapping[str, Any], place: torch.device) -> tuple[Stream, Network, S
     stream = stream.on_validation() if o["tested_on"] == "validation" else stream
     network = pieces.network(o["model"], o["head"], stream, o["seed"]).to(place)
     make = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
-    setup = Setup(network, make, o["seed"], o["reset_optimizer"], o["grad_decomposition"], o["epochs"], pieces.width(stream))
+    once = (o["seed"], o["reset_optimizer"], o["grad_decomposition"], o["epochs"])
+    setup = Setup(network, make, *once, width=pieces.width(stream), batch_size=o["batch_size"])
     learner = strategies.build(o["strategy"], setup)
     refuse_hidden(stream, learner)
     return stream, network, learner, plan(o["evaluate"]), _representation_plan(o["representation"], learner)
+
+
+def _followed(spec: Mapping[str, Any], directory: RunDirectory | None, log: str | None, seed: int) -> Following:
+    """The record table of a run, and what sends it to dashboards: those that are asked for, or that it had before it stopped."""
+    run = about(spec, scenario_name(spec), None if directory is None else directory.path)
+    asked = ",".join(positions(run.folder)) if log is None else log
+    return following(opened(asked, run), run, Records(run.strategy, seed))
+
+
+def _logged(result: Result, log: str | None) -> Result:
+    """A run that was finished before, sent to dashboards that have not all of it."""
+    if log is not None:
+        result.log(log)
+    return result
 
 
 def _certificates(o: Mapping[str, Any], stream: Stream, strategy: Strategy) -> Certificates | None:

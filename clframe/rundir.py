@@ -11,6 +11,7 @@ certificates.parquet  what is promised of the weights and whether it is kept, of
 capacity.parquet  what each task owns, shares and leaves free in each layer, of methods that give every task a subnet;
                   overlap.parquet: how the subnets of two tasks overlap
 budget.json       what the run used
+dashboards.json   how far each dashboard is that the run was sent to
 metrics.json      every headline metric; written last, so its presence says that the run is finished
 report.html       the report of this run alone
 """

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run strategies along a scenario, over seeds, and report",
     "resume": "continue stopped runs exactly where they stopped",
     "report": "compare any runs: tables, curves, one HTML file",
+    "log": "send runs to dashboards: TensorBoard, MLflow, Weights & Biases",
     "export": "write the model of one task, to be used without clframe, and measure it",
     "select": "choose a weighted subset of training data: select, compare, report, dedup, inspect, materialize",
     "pool": "real and generated data, and where it comes from: add, log, show, fsck, check",

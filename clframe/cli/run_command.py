@@ -104,7 +104,7 @@ def _seeds(text: str) -> list[int]:
 def _name(scenarios: list[str], strategies: list[str], options: dict[str, Any]) -> str:
     from clframe.experiment import ADDED
 
-    given = {k: v for k, v in options.items() if (k, v) not in ADDED.items()}
+    given = {k: v for k, v in options.items() if (k, v) not in ADDED.items() and k != "log"}
     digest = hashlib.blake2b(json.dumps([scenarios, strategies, given], sort_keys=True).encode(), digest_size=3).hexdigest()
     first = Path(scenarios[0]).stem if scenarios else "run"
     return re.sub(r"[^\w.-]+", "-", first).strip("-") + f"-{digest}"

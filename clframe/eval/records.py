@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -177,6 +179,15 @@ class Records:
 
         self.flush()
         return pd.DataFrame(self._terms, columns=["n", "term", "value"]).astype({"n": "int64", "value": "float64"})
+
+    def between(self, after: int, until: int) -> tuple[list[Row], list[tuple[int, str, float]]]:
+        """Rows of the answer and of all heads, and loss terms read from the device, with after < n <= until."""
+        found: list[Row] = []
+        for table in self._tables.values():
+            low, high = (bisect_right(table.rows, n, key=attrgetter("n")) for n in (after, until))
+            found += table.rows[low:high]
+        low, high = (bisect_right(self._terms, n, key=itemgetter(0)) for n in (after, until))
+        return found, self._terms[low:high]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything collected, as tensors and lists of strings."""

@@ -136,6 +136,12 @@ class Result:
 
         return capacity_figures.owners_figure(self)
 
+    def log(self, to: str) -> None:
+        """Send the run to dashboards: "tensorboard", "mlflow", "wandb"; see `clframe.eval.follower.send`."""
+        from clframe.eval.follower import send
+
+        send(self, to)
+
     def report(self, path: str | Path) -> Path:
         """Write one HTML file that opens offline."""
         return Results([self]).report(path)

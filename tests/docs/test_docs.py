@@ -25,8 +25,8 @@ from clframe.eval.report.tables import HEADLINE
 from clframe.scenarios.catalog import KINDS, PREFIXES, build
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [*PAGES, *sorted((ROOT / "docs").glob("*/*.md")), ROOT / "CHANGELOG.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "bridges").glob("*.md"))]
+LINKED = [*dict.fromkeys([*PAGES, *sorted((ROOT / "docs").glob("*/*.md"))]), ROOT / "CHANGELOG.md"]
 
 NO_CODE = {
     # The loop as clframe/loop.py has it, with names of its own: to be read, not run.

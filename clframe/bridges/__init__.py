@@ -1,0 +1,1 @@
+"""Bridges to other libraries, each an extra that is imported when it is used."""
