@@ -80,8 +80,10 @@ def test_a_kept_promise_is_told_with_what_can_be_lost(kept: Result) -> None:
     (line,) = certificates.terminal(Results([kept]))
     assert line == (
         f"certificates: keeping: {100 * c.certified.mean():.0f} % of samples certified; promises kept in 1 of 1 run, so "
-        f"{certificates.can_be_lost(c.bound.max())} on an experience"
+        f"{certificates.can_be_lost(c.bound.max())} on experience {most}"
     )
+    (line,) = certificates.terminal(Results([kept, replace(kept, seed=7)]))
+    assert line.endswith(f" in 2 of 2 runs, so {certificates.can_be_lost(c.bound.max())} on experience {most} (seed {kept.seed})")
 
 
 def test_a_broken_promise_is_told_with_where_the_weights_are(kept: Result, broken: Result) -> None:
@@ -97,7 +99,8 @@ def test_a_broken_promise_is_told_with_where_the_weights_are(kept: Result, broke
     assert "dotted where it no longer holds" in certificates.caption(c, columns=False)
     assert certificates.lines(c)[first][3] == "–"  # what can be lost
     (line,) = certificates.terminal(Results([broken]))
-    assert "promises kept in 0 of 1 run; the fewest weights in their boxes: " in line
+    share = f"{100 * c.containment[first]:.0f} % of those of experience {first}"
+    assert line.endswith(f"promises kept in 0 of 1 run; the fewest weights in their boxes: {share}")
 
 
 def test_of_several_seeds_the_worst_is_shown(kept: Result) -> None:

@@ -159,7 +159,7 @@ def terminal(results: Results) -> list[str]:
     found = []
     for scenario in results.scenarios:
         for strategy in results.of(scenario=scenario).strategies:
-            runs = [c for c, _ in _promising(results.of(strategy, scenario))]
+            runs = _promising(results.of(strategy, scenario))
             if runs:
                 name = strategy if len(results.scenarios) == 1 else f"{strategy}, {scenario}"
                 found.append(f"certificates: {name}: {_in_short(runs)}")
@@ -183,11 +183,20 @@ def _promising(results: Results) -> list[tuple[Certified, Result]]:
     return [(c, r) for c, r in found if c.promised]
 
 
-def _in_short(runs: Sequence[Certified]) -> str:
-    share = np.mean([float(np.nanmean(c.certified)) for c in runs])
-    kept = [c for c in runs if not c.broken]
+def _in_short(runs: Sequence[tuple[Certified, Result]]) -> str:
+    share = np.mean([float(np.nanmean(c.certified)) for c, _ in runs])
+    kept = [c for c, _ in runs if not c.broken]
     said = f"{percent(float(share))} % of samples certified; promises kept in {len(kept)} of {len(runs)} run{'s' * (len(runs) > 1)}"
     if len(kept) == len(runs):
-        return f"{said}, so {can_be_lost(max(float(np.nanmax(c.bound)) for c in runs))} on an experience"
-    least = min(float(np.nanmin(c.containment)) for c in runs)
-    return f"{said}; the fewest weights in their boxes: {percent(least)} %"
+        worst, result = max(runs, key=lambda run: float(np.nanmax(run[0].bound)))
+        most = int(np.nanargmax(worst.bound))
+        where = f"experience {most}{_seed(runs, result)}" if worst.bound[most] > 0 else f"any of the {worst.promised} experiences"
+        return f"{said}, so {can_be_lost(float(worst.bound[most]))} on {where}"
+    worst, result = min(runs, key=lambda run: float(np.nanmin(run[0].containment)))
+    least = int(np.nanargmin(worst.containment))
+    whose = f"of those of experience {least}{_seed(runs, result)}"
+    return f"{said}; the fewest weights in their boxes: {percent(float(worst.containment[least]))} % {whose}"
+
+
+def _seed(runs: Sequence[tuple[Certified, Result]], result: Result) -> str:
+    return f" (seed {result.seed})" if len(runs) > 1 else ""
