@@ -145,7 +145,8 @@ def test_gradients_at_a_switch_and_curves_around_it() -> None:
 
 
 OF_RUNS = [s for s in EVERY if all(isinstance(g, study.Group) for g in s.groups("default"))]
-SHORT = [pytest.param(s, marks=[pytest.mark.slow] if s.name == "dst" else []) for s in OF_RUNS]  # of dst there are 150 runs
+LONG = ("dst", "hyperinterval")  # 150 runs, 63 runs
+SHORT = [pytest.param(s, marks=[pytest.mark.slow] if s.name in LONG else []) for s in OF_RUNS]
 
 
 @pytest.mark.parametrize("one", SHORT, ids=names(OF_RUNS))

@@ -216,6 +216,8 @@ def _by_box(a: Tensor, value: Any) -> Tensor:
     """The least of A . h over the box of h."""
     if not isinstance(value, Box):
         return _inner(a, value)
+    if len(a) == 1:
+        return _inner(a.clamp(min=0), value.lower) + _inner(a.clamp(max=0), value.upper)
     return _inner(a, value.centre) - _inner(a.abs(), value.radius)
 
 

@@ -93,7 +93,7 @@ def certify(
     for name, value in (("x", x.lower + x.upper if isinstance(x, Box) else x), ("y", y)):
         if not isinstance(value, torch.Tensor):
             raise bad_option(name, "a tensor", type(value).__name__, "Give torch.as_tensor of it.")
-        if not bool(value.isfinite().all()):
+        if value.numel() and not bool(torch.stack(value.aminmax()).isfinite().all()):
             raise bad_option(name, "finite", "NaN or infinity", "Leave these samples out.")
     if not 0 < len(y) == len(x.lower if isinstance(x, Box) else x):
         raise bad_option("y", "a class for each of one or more samples", f"{len(y)} classes", "Give as many classes as samples.")
@@ -151,7 +151,12 @@ def _margins(made: Walk, y: Tensor, method: str, slack: Tensor) -> Tensor:
     return found.maximum(margins(made, y, wanted=left))
 
 
+def _shrinks(made: Walk, node: fx.Node) -> bool:
+    """Whether nothing that it puts out is larger, by size, than what it gets."""
+    return node.op == "call_module" and isinstance(made.graph.get_submodule(str(node.target)), nn.ReLU | nn.Flatten | nn.Identity)
+
+
 def _largest(made: Walk) -> Tensor:
-    """The largest number that was met, by size."""
-    boxes = [v for v in made.values.values() if isinstance(v, Box)] or [made.out]
+    """The largest number that was met, by size; what a ReLU leaves is no larger."""
+    boxes = [v for node, v in made.values.items() if isinstance(v, Box) and not _shrinks(made, node)] or [made.out]
     return torch.stack([torch.maximum(-box.lower.min(), box.upper.max()) for box in boxes]).max()

@@ -23,7 +23,7 @@ SHARED = 24
 def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None, *, joined: bool = True) -> Box:
     """The box of op(x, W) + b over all x, W and b in their boxes.
 
-        x a point          l = x W_c - |x| R                           exact, whatever the signs
+        x a point          l = x W_c - |x| R                           exact, whatever the signs; x >= 0: l = x W_l
         0 <= x_l <= x_u    l = x_l (W_l)+ + x_u (W_l)-                 exact for each product
         any other box      c = x_c W_c,  r = |x_c| R + x_r (|W_c| + R) sound, up to 1.5 times as wide
     with l the lower end; the upper one is the same with the ends exchanged. (.)+ and (.)- are the positive and negative parts,
@@ -45,8 +45,8 @@ def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None,
     Reference: Gowal et al., "On the effectiveness of interval bound propagation for training verifiably robust models", 2018, for
         the second form; Rump, "Fast and parallel interval arithmetic", 1999, for the third.
     """
-    if isinstance(x, Box) and bool((x.lower >= 0).all()):
-        return _of_positive(op, x, weight, bias, joined)
+    if bool((x.lower if isinstance(x, Box) else x).amin() >= 0):
+        return _of_positive(op, x, weight, bias, joined) if isinstance(x, Box) else _of_known(op, x, weight, bias, joined)
     shift, give = (None, None) if bias is None else (bias.centre, bias.radius)
     if not isinstance(x, Box):
         middle, around = op(x, weight.centre, shift), op(x.abs(), weight.radius, give)
@@ -55,6 +55,13 @@ def product(op: Bilinear, x: Tensor | Box, weight: Box, bias: Box | None = None,
         middle = op(centre, weight.centre, shift)
         around = op(centre.abs(), spread, give) + op(radius, weight.centre.abs() + spread)
     return Box(middle - around, middle + around)
+
+
+def _of_known(op: Bilinear, x: Tensor, weight: Box, bias: Box | None, joined: bool) -> Box:
+    if not joined:
+        return Box(*(op(x, w, None if bias is None else b) for w, b in zip(ends(weight), ends(bias or weight), strict=True)))
+    low, high = op(x, weight.both, None if bias is None else bias.both).chunk(2, -1 if op is F.linear else 1)
+    return Box(low, high)
 
 
 def _of_positive(op: Bilinear, x: Box, weight: Box, bias: Box | None, joined: bool) -> Box:
