@@ -1,6 +1,6 @@
 """How options were chosen: trials on shorter streams, on a tenth of the training data, with a seed that is not reported.
 
-python -m papers.hyperinterval.choose --data-dir DIR [--jobs 2]    writes trials.json; a finished trial is not repeated
+python -m papers.hyperinterval.choose --data-dir DIR [--jobs 2]    writes trials.json; what is in it is not repeated
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def main() -> None:
     made.add_argument("--jobs", type=int, default=2)
     made.add_argument("--only", nargs="*", default=list(ASKED))
     given = made.parse_args()
-    work = [(name, strategy, lr, given.data_dir, Path(given.out)) for name in given.only for strategy, lr in ASKED[name][3]]
     rows = {(r["stream"], r["strategy"], r["lr"]): r for r in (json.loads(FILE.read_text()) if FILE.exists() else [])}
+    asked = [(name, strategy, lr) for name in given.only for strategy, lr in ASKED[name][3]]
+    work = [(*one, given.data_dir, Path(given.out)) for one in asked if one not in rows]
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         for row in pool.map(trial, work):
             rows[row["stream"], row["strategy"], row["lr"]] = row
