@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
@@ -17,6 +18,6 @@ class Dashed(ArgumentParser):
         True
     """
 
-    def format_help(self) -> str:
+    def format_help(self, *given: Any, **named: Any) -> str:
         """The help, with dashes in the names of options."""
-        return re.sub(r"(?<![\w-])--\w+", lambda found: found[0].replace("_", "-"), super().format_help())
+        return re.sub(r"(?<![\w-])--\w+", lambda found: found[0].replace("_", "-"), super().format_help(*given, **named))
