@@ -12,10 +12,12 @@ import numpy.typing as npt
 from clframe.errors import DataError, bad_option, unknown_name
 from clframe.seeding import seed_for
 from clframe.selection.clustering import Clustering, KMeans, cluster
+from clframe.selection.clustering.parts import window
 from clframe.selection.draws.draw import Rows
 from clframe.selection.draws.hashing import hashed
+from clframe.selection.engine import Check, Engine, held
 from clframe.selection.pool.pool import Pool
-from clframe.selection.pool.vectors import Floats
+from clframe.selection.pool.vectors import Floats, InMemory, Vectors
 
 KEEPS = ("hard", "easy", "random")
 LEAST = 1e-6
@@ -27,6 +29,10 @@ WIDE = 1024
 TOGETHER = 2**17
 """Cells with so many rows in all, or one larger cell, are read together."""
 
+COMPARED = "rows compared"
+"""What progress calls it."""
+
+FOUND = np.dtype([("place", "<i4"), ("cosine", "<f4")])
 Flags = npt.NDArray[np.bool_]
 
 
@@ -74,6 +80,7 @@ def deduplicate(
     seed: int = 0,
     k: int = 0,
     clustering: Clustering | None = None,
+    engine: Engine | None = None,
     tell: Callable[[int, int], object] | None = None,
 ) -> dict[float, Duplicates]:
     """Go through each cell of k-means in order, and drop a row that is nearly alike to one that was kept before it.
@@ -85,7 +92,7 @@ def deduplicate(
     are missed at their borders. A row of zeros duplicates nothing.
 
     Cost: O(d sum of size^2 over the cells) at most; less where many rows are dropped. Memory: 4 d bytes for each row of the largest
-    cell, but at least for 131,072 rows; 12 n bytes for each threshold; and some 50 MB.
+    cell, but at least for 131,072 rows; 12 n bytes for each threshold, and 8 n more where nothing is kept in files; and some 50 MB.
 
     Args:
         pool: the embeddings.
@@ -94,7 +101,8 @@ def deduplicate(
         seed: of k-means and of the random order.
         k: cells; 0: by the size of the pool.
         clustering: cells that were made before, of the same pool; then k must be 0.
-        tell: progress, called with (rows done, rows in all).
+        engine: makes the cells and goes through them, and keeps what is done; by default this process. What is found is the same.
+        tell: progress, called with (rows done, rows in all); an engine, if there is one, tells its own.
 
     Returns:
         By threshold, what is kept.
@@ -124,23 +132,49 @@ def deduplicate(
         raise unknown_name("keep", keep, KEEPS)
     if clustering is not None and k:
         raise bad_option("k", "left out where cells are given", k, "Leave out k or clustering.")
-    cells = clustering or cluster(pool, KMeans(k=k, spherical=True), seed)
+    if engine is None:
+        engine = Engine(tell=None if tell is None else lambda what, done, n: tell(done, n) if what == COMPARED else None)
+    cells = clustering or cluster(pool, KMeans(k=k, spherical=True), seed, engine=engine)
     if len(cells.cell) != pool.n:
         raise DataError(f"clustering must be of the {pool.n:,} rows of the pool; got {len(cells.cell):,}. Make it anew.")
     original = np.tile(np.arange(pool.n, dtype=np.int64), (len(eps), 1))
     similarity: Floats = np.ones((len(eps), pool.n), dtype=np.float32)
     limits = (1 - np.array(eps)).astype(np.float32)
-    done = 0
-    for rows, sizes in together(order_of(cells, keep, seed), cells.sizes):
-        x = unit(pool, rows)
-        for end, size in zip(np.cumsum(sizes).tolist(), sizes.tolist(), strict=True):
-            here = slice(end - size, end)
-            place, cosine = within(x[here], limits)
-            original[:, rows[here]], similarity[:, rows[here]] = rows[here][place], cosine
-        done += len(rows)
-        if tell is not None:
-            tell(done, pool.n)
+    groups = list(together(order_of(cells, keep, seed), cells.sizes))
+    pieces = [_piece(pool, rows, sizes, limits, engine.alone) for rows, sizes in groups]
+    done = engine.map("duplicates", pieces, COMPARED, [len(rows) for rows, _ in groups])
+    for (rows, _), one in zip(groups, map(held, done), strict=True):
+        original[:, rows], similarity[:, rows] = rows[one["place"]], one["cosine"]
     return {e: Duplicates(e, original[t], similarity[t]) for t, e in enumerate(eps)}
+
+
+@final
+@dataclass(frozen=True)
+class Compared:
+    """Of each row of some cells the kept row that it duplicates, by its place among them, and their cosine (t, len(rows))."""
+
+    vectors: Vectors
+    rows: Rows
+    sizes: Rows
+    limits: Floats
+
+    def __call__(self, check: Check) -> npt.NDArray[np.void]:
+        """Go through the cells."""
+        x, found = unit(self.vectors, self.rows), np.zeros((len(self.limits), len(self.rows)), dtype=FOUND)
+        for end, size in zip(np.cumsum(self.sizes).tolist(), self.sizes.tolist(), strict=True):
+            check()
+            here = slice(end - size, end)
+            place, cosine = within(x[here], self.limits)
+            found["place"][:, here], found["cosine"][:, here] = place + here.start, cosine
+        return found
+
+
+def _piece(pool: Pool, rows: Rows, sizes: Rows, limits: Floats, alone: bool) -> Compared:
+    """What goes to another process has the rows themselves where these are in memory, and the names of files where they are not."""
+    vectors = window(pool.vectors, 0, pool.n)[0]
+    if alone or not isinstance(vectors, InMemory):
+        return Compared(vectors, rows, sizes, limits)
+    return Compared(InMemory(vectors.take(rows)), np.arange(len(rows), dtype=np.int64), sizes, limits)
 
 
 def _thresholds(given: float | Sequence[float]) -> list[float]:
@@ -183,9 +217,9 @@ def together(order: Rows, sizes: Rows) -> Iterator[tuple[Rows, Rows]]:
         first, begin = first + count, end
 
 
-def unit(pool: Pool, rows: Rows) -> Floats:
+def unit(vectors: Vectors, rows: Rows) -> Floats:
     """The embeddings of some rows, of length 1, but for those of length 0 (len(rows), d)."""
-    x = pool.vectors.take(rows)
+    x = vectors.take(rows)
     for start in range(0, len(x), WIDE):
         part = x[start : start + WIDE].astype(np.float64)
         x[start : start + WIDE] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), np.finfo(np.float64).tiny)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from clframe.data.hashing import fingerprint
-from clframe.errors import ClframeError, DataError, OptionError, bad_option
+from clframe.errors import DataError, OptionError, bad_option
 from clframe.executors import Executor
 from clframe.executors import executor as executor_named
 from clframe.selection.budget import Budget, size_of
@@ -20,12 +20,13 @@ from clframe.selection.choice import Ask, Choice, Method
 from clframe.selection.clustering import Clustering, KMeans, cluster
 from clframe.selection.coreset import FORMAT, Coreset, certificate
 from clframe.selection.coverage import classes, of_cells, of_column
-from clframe.selection.engine import Engine, Tell
-from clframe.selection.engine_folder import discard, looked_at, opened
+from clframe.selection.engine import Tell
+from clframe.selection.engine_folder import looked_at
 from clframe.selection.losses import Losses, Oracle
 from clframe.selection.methods import method as named
 from clframe.selection.methods.auto import Auto
 from clframe.selection.pool import Pool
+from clframe.selection.working import working
 
 
 def select(
@@ -137,18 +138,8 @@ def checked(
 
 
 def _cells(pool: Pool, how: KMeans, seed: int, executor: Executor, work: str | Path | None, tell: Tell | None) -> Clustering:
-    folder = None if work is None else opened(work, _key(pool, how, seed))
-    try:
-        with executor:
-            return cluster(pool, how, seed, engine=Engine(executor, folder, tell))
-    except KeyboardInterrupt as stop:
-        if folder is not None:
-            stop.add_note(f"What is finished is in {folder}; the same command goes on from there.")
-        raise
-    except ClframeError:
-        if folder is not None and not looked_at(folder, _key(pool, how, seed)):  # nothing is finished
-            discard(folder)
-        raise
+    with working(executor, work, _key(pool, how, seed), tell) as engine:
+        return cluster(pool, how, seed, engine=engine)
 
 
 def _key(pool: Pool, how: KMeans, seed: int) -> str:

@@ -170,6 +170,13 @@ def test_near_duplicates_are_named_with_what_they_duplicate(place: Path, capsys:
     table = pd.read_parquet("kept/keep-1e-05.parquet")
     pairs = {frozenset((row.id, row.original)) for row in table[~table.kept].itertuples()}
     assert {frozenset((N + i, i)) for i in range(5)} <= pairs
+    words = ["select", "dedup", "twice.npy", "--threshold", "0.00001", "--k", "4", "--work", "kept.work", "--out", "again"]
+    assert main(words) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet("again/keep-1e-05.parquet"), table)
+    assert not list(place.glob("*.work"))
+    assert [main(["select", "dedup", "twice.npy", *wrong]) for wrong in (["--jobs", "0"], ["--threshold", "2"])] == [2, 2]
+    assert not list(place.glob("*.work")) and not (place / "duplicates").exists()
+    capsys.readouterr()
     assert main(["select", "dedup", "twice.npy", "--threshold", "small"]) == 2
     assert "threshold must be numbers separated by commas" in capsys.readouterr().err
 

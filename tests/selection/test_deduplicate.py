@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clframe.errors import DataError, OptionError
+from clframe.errors import DataError, OptionError, RunError
+from clframe.executors import InProcess, executor
 from clframe.selection import open_pool, pool_of
 from clframe.selection.clustering import Clustering, KMeans, cluster
-from clframe.selection.deduplicate import deduplicate, order_of, together
+from clframe.selection.deduplicate import deduplicate, order_of, together, within
+from clframe.selection.engine import Engine
+from clframe.selection.working import working
 
 EPS = (0.001, 0.02, 0.2)
 BASE = np.random.default_rng(0).normal(size=(60, 6))
@@ -145,6 +148,41 @@ def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     deduplicate(pool_of(X), 0.1, k=3, tell=lambda done, whole: told.append((done, whole)))
     assert told[-1] == (400, 400)
+
+
+def test_two_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clframe.selection.deduplicate.TOGETHER", 90)
+    np.save(tmp_path / "x.npy", X)
+    one = deduplicate(pool_of(X), EPS, k=6)
+    with executor("processes", 2) as two_processes:
+        for pool in (pool_of(X), pool_of(np.load(tmp_path / "x.npy", mmap_mode="r")), open_pool(tmp_path / "x.npy")):
+            two = deduplicate(pool, EPS, k=6, engine=Engine(two_processes))
+            for eps in EPS:
+                assert two[eps].original.tolist() == one[eps].original.tolist()
+                np.testing.assert_array_equal(two[eps].similarity, one[eps].similarity)
+
+
+def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clframe.selection.deduplicate.TOGETHER", 90)
+    one, done = deduplicate(pool_of(X), EPS, k=6), [0]
+
+    def stopping(x: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        done[0] += 1
+        if done[0] == 4:
+            raise KeyboardInterrupt
+        return within(x, limits)
+
+    monkeypatch.setattr("clframe.selection.deduplicate.within", stopping)
+    with pytest.raises(KeyboardInterrupt) as stop, working(InProcess(), tmp_path / "work", "a job", None) as engine:
+        deduplicate(pool_of(X), EPS, k=6, engine=engine)
+    assert "the same command goes on from there" in str(stop.value.__notes__)
+    finished = len(list((tmp_path / "work").glob("duplicates-*.npy")))
+    with working(InProcess(), tmp_path / "work", "a job", None) as engine:
+        two = deduplicate(pool_of(X), EPS, k=6, engine=engine)
+    assert finished > 0 and done[0] < 4 + 6
+    assert all(two[eps].original.tolist() == one[eps].original.tolist() for eps in EPS)
+    with pytest.raises(RunError, match="must be of this job"), working(InProcess(), tmp_path / "work", "another", None):
+        pass
 
 
 def test_wrong_options_are_refused() -> None:

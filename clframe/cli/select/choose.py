@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clframe.cli.parsing import parse, parser, progress
-from clframe.cli.select.data import announce, cells_named, data_options, pool_named
+from clframe.cli.select.data import announce, cells_named, data_options, job_options, pool_named
 from clframe.cli.select.printed import print_coreset
 
 
@@ -24,14 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument(
         "--out", type=str | None, default=None, help="folder for coreset.parquet and manifest.json; coreset by default"
     )
-    made.add_argument("--executor", type=str, default="auto", help="what makes the cells: auto, processes, ray or ray://HOST:PORT")
-    made.add_argument("--jobs", type=int, default=1, help="processes that make the cells")
-    made.add_argument(
-        "--work",
-        type=str | None,
-        default=None,
-        help="folder for finished shards, to go on from after a stop; OUT.work by default",
-    )
+    job_options(made, "make the cells")
     made.add_argument(
         "--kmeans", type=str, default="", help="more about the cells: 'trainer=lloyd,levels=2,search=ivf,balanced=2,spherical=true'"
     )

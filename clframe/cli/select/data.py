@@ -37,6 +37,18 @@ def data_options(made: ArgumentParser, optional: str = "") -> None:
         made.add_argument("--seed", type=int, default=0, help="root of all random numbers")
 
 
+def job_options(made: ArgumentParser, what: str) -> None:
+    """Options that say where a long job is done, and where what is finished of it is kept."""
+    made.add_argument("--executor", type=str, default="auto", help=f"where to {what}: auto, processes, ray or ray://HOST:PORT")
+    made.add_argument("--jobs", type=int, default=1, help=f"processes that {what}")
+    made.add_argument(
+        "--work",
+        type=str | None,
+        default=None,
+        help="folder for finished shards, to go on from after a stop; OUT.work by default",
+    )
+
+
 def pool_named(given: Namespace, *methods: str, size: str = "", needed: bool = True) -> Pool:
     """The pool that the options name, with the columns that methods and a size speak of, where it is in Parquet files.
 

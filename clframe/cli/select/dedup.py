@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clframe.cli.parsing import parse, parser, progress
+from clframe.cli.select.data import job_options
 from clframe.errors import RunError, bad_option
 
 
@@ -23,23 +24,29 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--k", type=int, default=0, help="cells; 0: by the number of rows")
     made.add_argument("--seed", type=int, default=0, help="root of all random numbers")
     made.add_argument("--out", type=str, default="duplicates", help="folder for one table a threshold: keep-EPS.parquet")
+    job_options(made, "make the cells and compare the rows in them")
     given = parse(made, arguments)
 
     import numpy as np
     import pandas as pd
 
+    from clframe.data.hashing import fingerprint
+    from clframe.executors import executor
     from clframe.selection import open_pool
     from clframe.selection.deduplicate import deduplicate
+    from clframe.selection.engine_folder import discard
+    from clframe.selection.working import working
 
     try:
         thresholds = [float(t) for t in given.threshold.split(",")]
     except ValueError:
         raise bad_option("threshold", "numbers separated by commas", given.threshold, "Give --threshold 0.01,0.05.") from None
     pool = open_pool(given.data if len(given.data) > 1 else given.data[0], embedding=given.embedding, ids=given.id)
-    with progress() as tell:
-        each = None if tell is None else lambda done, whole: tell("rows", done, whole)
-        found = deduplicate(pool, thresholds, given.keep, seed=given.seed, k=given.k, tell=each)
     place, rows = Path(given.out), np.arange(pool.n)
+    work = Path(given.work or place.with_name(f"{place.name}.work"))
+    key = fingerprint("duplicates", 1, pool.fingerprint(), thresholds, given.keep, given.seed, given.k)
+    with progress() as tell, working(executor(given.executor, given.jobs), work, key, tell) as engine:
+        found = deduplicate(pool, thresholds, given.keep, seed=given.seed, k=given.k, engine=engine)
     try:
         place.mkdir(parents=True, exist_ok=True)
         for eps, one in found.items():
@@ -50,4 +57,5 @@ def main(arguments: Sequence[str]) -> int:
             print(f"threshold {eps:g}: {len(one.kept):,} of {pool.n:,} rows kept: {place / f'keep-{eps:g}.parquet'}")
     except OSError as error:
         raise RunError(f"{place} must be a folder that can be written; got {error}. Give another --out.") from error
+    discard(work.resolve())
     return 0
