@@ -68,6 +68,25 @@ def set_global_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
+def seeded(root: int, *names: str | int) -> Iterator[None]:
+    """Inside, torch's global generator begins with the seed of the named consumer; after, it is as it was.
+
+    Example:
+        >>> import torch
+        >>> with seeded(0, "weights"):
+        ...     first = torch.nn.Linear(2, 2).weight
+        >>> with seeded(0, "weights"):
+        ...     bool((torch.nn.Linear(2, 2).weight == first).all())
+        True
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(root, *names))
+        yield
+
+
+@contextmanager
 def isolated(*modules: nn.Module) -> Iterator[None]:
     """Measure without leaving a trace: evaluation mode and no gradients inside, every mode and generator put back after.
 

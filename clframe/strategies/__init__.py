@@ -14,6 +14,7 @@ from clframe.strategies.fecam import FeCAM
 from clframe.strategies.fetril import FeTrIL
 from clframe.strategies.gdumb import GDumb
 from clframe.strategies.gem import GEM
+from clframe.strategies.generative_replay import GenerativeReplay
 from clframe.strategies.gradient_projection import GradientProjection
 from clframe.strategies.hat import HAT
 from clframe.strategies.icarl import ICaRL
@@ -54,6 +55,7 @@ __all__ = [
     "FeTrIL",
     "FeatureDistillation",
     "GDumb",
+    "GenerativeReplay",
     "GradientProjection",
     "ICaRL",
     "Learner",

@@ -73,9 +73,7 @@ class Replay(Part):
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise bad_option("batch_size", "a positive integer or None", batch_size, "Leave it out to recall as many as are new.")
-        if new_share not in (None, "1/k") and not (isinstance(new_share, int | float) and 0.0 < new_share < 1.0):
-            rule = "a share in (0, 1), '1/k' or None"
-            raise bad_option("new_share", rule, new_share, "Leave it out to count every sample the same.")
+        check_share(new_share)
         if fill not in ("step", "experience"):
             raise bad_option("fill", "'step' or 'experience'", fill, "Give fill='step'.")
         late = fill == "experience" or selection.memory(memory, size, torch.Generator()).settles
@@ -101,16 +99,7 @@ class Replay(Part):
         """Samples of the memory, weighted so that the new batch gets its share."""
         if not self.memory.filled or self._share == 1.0:
             return None
-        recalled = self._drawn(self.batch_size or len(batch))
-        if self._share is None:
-            return recalled
-        new = torch.ones(()) * len(batch) if batch.divisor is None else batch.divisor.sum()
-        ones = torch.ones_like(recalled.y, dtype=torch.float32)
-        old = ones if recalled.divisor is None else recalled.divisor
-        factor = new / old.sum() * (1 - self._share) / self._share
-        weight = (ones if recalled.weight is None else recalled.weight) * factor
-        mass = None if recalled.mass is None else recalled.mass * factor
-        return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task, mass=mass)
+        return sharing(batch, self._drawn(self.batch_size or len(batch)), self._share)
 
     def _drawn(self, count: int) -> Batch:
         """Samples of the memory; what some memories say that they weigh multiplies their loss and divides nothing."""
@@ -147,3 +136,23 @@ class Replay(Part):
         options = {"size": self.size, "memory": self.kind, "batch_size": self.batch_size, "new_share": self.new_share}
         options |= {"fill": self.fill}
         return {"part": "Replay", "name": self.name, "options": options}
+
+
+def check_share(new_share: object) -> None:
+    """Refuse what is no share of the new batch."""
+    if new_share not in (None, "1/k") and not (isinstance(new_share, int | float) and 0.0 < new_share < 1.0):
+        rule = "a share in (0, 1), '1/k' or None"
+        raise bad_option("new_share", rule, new_share, "Leave it out to count every sample the same.")
+
+
+def sharing(batch: Batch, recalled: Batch, share: float | None) -> Batch:
+    """The recalled samples with weights that leave the new batch this share of the loss; as they are for None."""
+    if share is None:
+        return recalled
+    new = torch.ones(()) * len(batch) if batch.divisor is None else batch.divisor.sum()
+    ones = torch.ones_like(recalled.y, dtype=torch.float32)
+    old = ones if recalled.divisor is None else recalled.divisor
+    factor = new / old.sum() * (1 - share) / share
+    weight = (ones if recalled.weight is None else recalled.weight) * factor
+    mass = None if recalled.mass is None else recalled.mass * factor
+    return Batch(recalled.x, recalled.y, recalled.index, weight, recalled.task, mass=mass)

@@ -13,6 +13,7 @@ STRATEGIES = Registry(
         "er": "clframe.strategies.replay:Replay",
         "lwf": "clframe.strategies.lwf:LwF",
         "ewc": "clframe.strategies.ewc:EWC",
+        "generative-replay": "clframe.strategies.generative_replay:GenerativeReplay",
         "gem": "clframe.strategies.gem:GEM",
         "agem": "clframe.strategies.agem:AGEM",
         "gradient-projection": "clframe.strategies.gradient_projection:GradientProjection",
@@ -51,4 +52,5 @@ STRATEGIES = Registry(
         "nap": "clframe.strategies.nap:NaP",
     },
     group="clframe.strategies",
+    bridges={"avalanche": "clframe.bridges.avalanche:avalanche"},
 )

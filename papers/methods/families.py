@@ -6,7 +6,21 @@ from clframe.registry import parse, split
 
 FAMILIES: dict[str, list[str]] = {
     "Baselines": ["finetune", "cumulative", "joint"],
-    "Replay": ["er", "mir", "er-ace", "der", "der++", "gem", "agem", "gradient-projection", "er-agem", "gdumb", "icarl", "bic"],
+    "Replay": [
+        "er",
+        "mir",
+        "er-ace",
+        "der",
+        "der++",
+        "generative-replay",
+        "gem",
+        "agem",
+        "gradient-projection",
+        "er-agem",
+        "gdumb",
+        "icarl",
+        "bic",
+    ],
     "Regularisation": ["ewc", "si", "mas", "rwalk"],
     "Distillation": ["lwf", "feature-distillation", "prd"],
     "Exemplar-free and streaming": ["ncm", "slda", "ranpac", "fecam", "fetril"],

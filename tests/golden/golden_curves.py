@@ -31,6 +31,7 @@ METHODS = {
     "er-ace": "er-ace(size=100)",
     "der": "der(size=100)",
     "der++": "der++(size=100)",
+    "generative-replay": "generative-replay(size=100,conditional=true,hidden=50,epochs=10)",
     "gem": "gem(size=100)",
     "agem": "agem(size=100)",
     "er+gradient-projection": "er(size=100)+gradient-projection",

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from clframe.errors import DataError, DivergedError, MissingExtraError, bad_option, unknown_name
 from clframe.generations.generators.interface import Columns, Floats, need_fit
-from clframe.generations.generators.vae import seeded
 from clframe.seeding import generator as torch_generator
+from clframe.seeding import seeded
 
 KINDS = ("gpt2", "llama")
 BEGIN, PAD = 0, 1
@@ -114,7 +114,7 @@ class Language:
             self.prepare(data)
         rows = self._tokens(_texts(data))
         mass = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(self.device)
-        with seeded(seed):
+        with seeded(seed, "weights"):
             self.net = self._made().to(self.device)
             random = torch_generator(seed, "language")
             optimiser = torch.optim.AdamW(self.net.parameters(), lr=self.lr)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from clframe.errors import DataError, DivergedError, bad_option
+from clframe.errors import DataError, bad_option
 from clframe.generations.generators.interface import Columns, Floats, need_fit
+from clframe.models import vae
 from clframe.seeding import generator as torch_generator
-from clframe.seeding import seed_for
+from clframe.seeding import seeded
 
 BLOCK = 1000
 """Images that are scored or made at once."""
@@ -70,7 +69,7 @@ class VAE:
     lr: float = 1e-3
     conditional: bool = False
     device: str = "cpu"
-    net: _Net | None = field(default=None, init=False, repr=False)
+    net: vae.VAE | None = field(default=None, init=False, repr=False)
     shape: tuple[int, ...] = field(default=(), init=False, repr=False)
     classes: int = field(default=0, init=False, repr=False)
     shares: Floats | None = field(default=None, init=False, repr=False)
@@ -97,20 +96,10 @@ class VAE:
         if self.conditional:
             self.shares = np.bincount(data["label"], weight, minlength=self.classes) / weight.sum()
         mass = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(self.device)
-        with seeded(seed):
-            self.net = _Net(x.shape[1], told.shape[1], self.hidden, self.latent).to(self.device)
-        optimiser = torch.optim.Adam(self.net.parameters(), lr=self.lr)
+        with seeded(seed, "weights"):
+            self.net = vae.VAE(x.shape[1], told.shape[1], self.hidden, self.latent).to(self.device)
         random = torch_generator(seed, "vae")
-        for _ in range(self.epochs):
-            for some in torch.split(torch.randperm(len(x), generator=random), self.batch):
-                some = some.to(self.device)
-                noise = torch.randn(len(some), self.latent, generator=random).to(self.device)
-                loss = (mass[some] * self.net(x[some], told[some], noise)).mean()
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-            if not bool(torch.isfinite(loss)):
-                raise DivergedError(f"the loss of generator 'vae' must be finite; got {loss.item()}. Give a smaller lr.")
+        vae.fit(self.net, lambda i: (x[i], told[i]), mass, epochs=self.epochs, batch=self.batch, lr=self.lr, random=random)
 
     def sample(self, n: int, seed: int) -> Columns:
         """See `Generator`."""
@@ -152,39 +141,3 @@ class VAE:
         if not self.conditional:
             return torch.zeros(len(label), 0, device=self.device)
         return F.one_hot(torch.from_numpy(label.astype(np.int64)), self.classes).float().to(self.device)
-
-
-class _Net(nn.Module):
-    def __init__(self, pixels: int, told: int, hidden: int, latent: int) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(_layers(pixels + told, hidden), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(_layers(latent + told, hidden), nn.Linear(hidden, pixels))
-
-    def encode(self, x: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log of the variance of q."""
-        mean, log = self.encoder(torch.cat([x, told], dim=1)).chunk(2, dim=1)
-        return mean, log
-
-    def decode(self, z: Tensor, told: Tensor) -> Tensor:
-        """Logits of the pixels."""
-        found: Tensor = self.decoder(torch.cat([z, told], dim=1))
-        return found
-
-    def forward(self, x: Tensor, told: Tensor, noise: Tensor | None) -> Tensor:
-        """The loss of each image."""
-        mean, log = self.encode(x, told)
-        z = mean if noise is None else mean + noise * (log / 2).exp()
-        away = (mean.square() + log.exp() - 1 - log).sum(dim=1) / 2
-        return away + F.binary_cross_entropy_with_logits(self.decode(z, told), x, reduction="none").sum(dim=1)
-
-
-def _layers(inputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's global generator begins with this seed; after, it is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, "weights"))
-        yield
