@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+OWN = "clframe"
+"""The source of runs that clframe made."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -49,6 +52,7 @@ class Result:
             (owned by this task or an earlier one), free.
         overlap: of the same runs: task, other (a later one), layer ("all": all of them together), both, either, jaccard
             (both / either; NaN where neither has a weight).
+        source: what made the run; see `clframe.bridges` for runs of other libraries.
 
     Example:
         >>> import clframe
@@ -76,6 +80,7 @@ class Result:
     certificates: pd.DataFrame | None = field(default=None, repr=False)
     capacity: pd.DataFrame | None = field(default=None, repr=False)
     overlap: pd.DataFrame | None = field(default=None, repr=False)
+    source: str = OWN
 
     @cached_property
     def curves(self) -> Curves:
@@ -231,17 +236,35 @@ class Results(Sequence[Result]):
 
         return tables.frame(self, metrics)
 
-    def markdown(self) -> str:
-        """The headline table in Markdown."""
-        from clframe.eval.report import tables
+    def markdown(self, metrics: Sequence[str] | None = None) -> str:
+        """The table in Markdown; see `clframe.eval.report.published`."""
+        from clframe.eval.report import published
 
-        return tables.markdown(self)
+        return published.markdown(self, metrics)
 
-    def latex(self) -> str:
-        """The headline table in LaTeX."""
-        from clframe.eval.report import tables
+    def latex(self, metrics: Sequence[str] | None = None) -> str:
+        """The table in LaTeX (booktabs); see `clframe.eval.report.published`."""
+        from clframe.eval.report import published
 
-        return tables.latex(self)
+        return published.latex(self, metrics)
+
+    def runs(self, kind: str = "pandas") -> Any:
+        """One row a run, one column a metric and a number of the budget; "polars" for a polars frame."""
+        from clframe.eval.report import frames
+
+        return frames.of_kind(frames.runs(self), kind)
+
+    def records(self, kind: str = "pandas") -> Any:
+        """The record tables of all runs in one, one row a measurement; "polars" for a polars frame."""
+        from clframe.eval.report import frames
+
+        return frames.of_kind(frames.records(self), kind)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the table as .md or .tex, or one row a run as .csv or .parquet, whole or not at all."""
+        from clframe.eval.report import frames
+
+        return frames.write(self, Path(path))
 
     def report(self, path: str | Path) -> Path:
         """Write one HTML file that opens offline: tables with intervals, curves, boundaries, matrices, budgets."""

@@ -22,7 +22,7 @@ from clframe.eval.report.classes import class_table
 from clframe.eval.report.further import with_heads
 from clframe.eval.report.picture import Picture, picture
 from clframe.eval.report.series import Track, centre, track
-from clframe.eval.result import Results
+from clframe.eval.result import OWN, Results
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -67,11 +67,15 @@ def render(results: Results) -> str:
     """The page as text: the same results give the same bytes.
 
     Raises:
-        OptionError: there are no runs, or their options were chosen by looking at different things (see `Results.marked`).
+        OptionError: there are no runs, some were imported, or their options were chosen by looking at different things (see
+            `Results.marked`).
     """
     if not len(results):
         raise bad_option("results", "at least one run", [], "Give directories that hold runs.")
     refuse_mixed(results)
+    if tables.imported(results):
+        sources = ", ".join(sorted({r.source for r in results if r.source != OWN}))
+        raise bad_option("results", "runs of clframe, whose curves a report draws", sources, "Use results.table() or .write().")
     most = min(plots.LINES, max(r.curves.accuracy.shape[1] for r in results))
     dark: dict[str, str] = {}
     for count in sorted({*range(1, most + 1), *task_counts(results)}):

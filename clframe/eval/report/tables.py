@@ -1,4 +1,4 @@
-"""Tables of results: for a terminal, a data frame, Markdown, LaTeX. A value that is not defined is an en dash, never 0."""
+"""Tables of results: for a terminal and a data frame. A value that is not defined is an en dash, never 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clframe.errors import unknown_name
 from clframe.eval.access import refuse_mixed
 from clframe.eval.metrics import METRICS, compute
 from clframe.eval.report import format as fmt
-from clframe.eval.result import Result, Results
+from clframe.eval.result import OWN, Result, Results
 from clframe.eval.statistics import Summary, summarise
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Line:
         unfinished: unfinished runs of the strategy.
         partial: whether none of its runs finished, so that the cells describe unfinished ones.
         seconds: training and evaluation time of a run.
+        source: where the runs come from: "clframe", or what they were imported from.
     """
 
     scenario: str
@@ -65,6 +66,7 @@ class Line:
     unfinished: int
     partial: bool
     seconds: Summary
+    source: str = OWN
 
     @property
     def remark(self) -> str:
@@ -96,10 +98,13 @@ def lines(results: Results, metrics: Sequence[str] = HEADLINE) -> list[Line]:
         groups = {s: here.of(s) for s in here.strategies}
         columns = {m: _column(groups, m) for m in metrics}
         for strategy, group in groups.items():
-            seconds = summarise([r.budget.train_seconds + r.budget.eval_seconds for r in usable(group)])
+            seconds = summarise(
+                [r.budget.train_seconds + r.budget.eval_seconds if r.source == OWN else None for r in usable(group)]
+            )
             unfinished = sum(not r.finished for r in group)
             cells = {m: columns[m][strategy] for m in metrics}
-            found.append(Line(scenario, strategy, cells, len(usable(group)), unfinished, unfinished == len(group), seconds))
+            source = ", ".join(dict.fromkeys(r.source for r in group))
+            found.append(Line(scenario, strategy, cells, len(usable(group)), unfinished, unfinished == len(group), seconds, source))
     return found
 
 
@@ -156,6 +161,9 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
         metrics: names of metrics; the headline ones by default.
         numeric: numbers in columns (metric, statistic) with statistics mean, std, low, high, n, instead of "mean ± half-width".
 
+    Returns:
+        The table; where some runs were imported, with a column "source" (in the index, where it is numeric).
+
     Raises:
         OptionError: a metric is not a known name.
 
@@ -170,12 +178,21 @@ def frame(results: Results, metrics: Sequence[str] | None = None, numeric: bool 
     names = list(HEADLINE if metrics is None else metrics)
     rows = lines(results, names)
     index = pd.MultiIndex.from_tuples([(r.scenario, r.strategy) for r in rows], names=["scenario", "strategy"])
+    source = {"source": [r.source for r in rows]} if imported(results) else {}
     if not numeric:
-        return pd.DataFrame([[r.cells[m].text for m in names] for r in rows], index=index, columns=names)
+        texts = {m: [r.cells[m].text for r in rows] for m in names}
+        return pd.DataFrame({**source, **texts}, index=index, columns=[*source, *names])
+    if source:
+        index = pd.MultiIndex.from_tuples([(*pair, r.source) for pair, r in zip(index, rows)], names=[*index.names, "source"])
     statistics = ("mean", "std", "low", "high", "n")
     data = [[getattr(r.cells[m].summary, s) for m in names for s in statistics] for r in rows]
     columns = pd.MultiIndex.from_product([names, statistics], names=["metric", "statistic"])
     return pd.DataFrame(np.array(data, dtype=np.float64).reshape(len(rows), -1), index=index, columns=columns)
+
+
+def imported(results: Results) -> bool:
+    """Whether some runs were not made by clframe, so that tables must say where each comes from."""
+    return any(r.source != OWN for r in results)
 
 
 def text(results: Results) -> Group:
@@ -218,14 +235,20 @@ def _seeds(row: Line) -> str:
     return f"{row.seeds} {row.remark}".strip()
 
 
-def footnote(results: Results, best: str = "*") -> str:
-    """What the marks of the table mean, what the intervals are, and what tuning looked at; `best` marks the best mean."""
+def footnote(results: Results, best: str = "*", marks: str | None = None) -> str:
+    """What the marks of the table mean, what the intervals are, and what tuning looked at.
+
+    Args:
+        results: the runs of the table.
+        best: what marks the best mean.
+        marks: what all marks of another table mean; "" for none.
+    """
     rows = lines(results)
     cells = [c for r in rows for c in r.cells.values()]
-    parts = []
-    if any(c.best for c in cells):
+    parts = [marks] if marks else []
+    if marks is None and any(c.best for c in cells):
         parts.append(f"{best}: best mean")
-    if any(c.tied for c in cells):
+    if marks is None and any(c.tied for c in cells):
         parts.append("~: its interval overlaps the best one's")
     method = next((fmt.interval(c.summary) for c in cells if c.summary.n > 1), None)
     parts.append(
@@ -235,6 +258,9 @@ def footnote(results: Results, best: str = "*") -> str:
     )
     if any(r.unfinished for r in rows):
         parts.append("unfinished runs are left out where others finished, and are never best")
+    if imported(results):
+        sources = sorted({r.source for r in results} - {OWN})
+        parts.append(f"imported from {' and '.join(sources)}: not measured by clframe, and only at boundaries")
     parts.append(tuning(results))
     return "; ".join(parts) + "."
 
@@ -254,43 +280,3 @@ def tuning(results: Results) -> str:
         return f"tuning not described{count}" if trials else "no tuning declared"
     silent = "; for some runs none declared" if len(declared) < len(set(asked)) else ""
     return f"tuning looked at: {'; '.join(declared)}{count}{silent}"
-
-
-def grid(results: Results) -> tuple[list[str], list[list[str]], list[list[Cell | None]]]:
-    """Header, texts and cells of the headline table, for Markdown, LaTeX and HTML."""
-    several = len(results.scenarios) > 1
-    header = [*(["scenario"] if several else []), "strategy", *(title(m) for m in HEADLINE), "seeds", "time"]
-    texts: list[list[str]] = []
-    cells: list[list[Cell | None]] = []
-    for row in lines(results):
-        head = [row.scenario] if several else []
-        texts.append([*head, row.strategy, *(c.text for c in row.cells.values()), _seeds(row), fmt.seconds(row.seconds.mean)])
-        cells.append([*[None] * len(head), None, *row.cells.values(), None, None])
-    return header, texts, cells
-
-
-def markdown(results: Results) -> str:
-    """The headline table in Markdown, best values bold, with its footnote."""
-    header, texts, cells = grid(results)
-    first = header.index("strategy")
-    rule = [":--" if i <= first else "--:" for i in range(len(header))]
-    body = [
-        [f"**{t}**" if c and c.best else t + ("~" if c and c.tied else "") for t, c in zip(row, marks, strict=True)]
-        for row, marks in zip(texts, cells, strict=True)
-    ]
-    table = "\n".join("| " + " | ".join(t.replace("|", "\\|") for t in row) + " |" for row in [header, rule, *body])
-    return f"{table}\n\n{footnote(results, '**bold**')}\n"
-
-
-def latex(results: Results) -> str:
-    """The headline table in LaTeX (booktabs), best values bold, with its footnote as a comment."""
-    header, texts, cells = grid(results)
-    first = header.index("strategy")
-    body = [
-        [rf"\textbf{{{fmt.tex(t)}}}" if c and c.best else fmt.tex(t) for t, c in zip(row, marks, strict=True)]
-        for row, marks in zip(texts, cells, strict=True)
-    ]
-    align = "".join("l" if i <= first else "r" for i in range(len(header)))
-    table = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(fmt.tex, header)) + r" \\", r"\midrule"]
-    table += [" & ".join(row) + r" \\" for row in body]
-    return "\n".join([*table, r"\bottomrule", r"\end{tabular}", f"% {footnote(results, 'bold')}", ""])
