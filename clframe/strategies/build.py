@@ -34,6 +34,7 @@ class Setup:
         reset_optimizer, decompose: see `Learner`.
         epochs: passes over each experience, for schedules that end with it.
         width: the most classes that one task has, or one experience where tasks are not told; None where that is not known.
+        batch_size: new samples an update; None where that is not known.
     """
 
     model: Network
@@ -43,6 +44,7 @@ class Setup:
     decompose: bool = False
     epochs: int = 1
     width: int | None = None
+    batch_size: int | None = None
 
 
 def build(written: Written, setup: Setup) -> Strategy:

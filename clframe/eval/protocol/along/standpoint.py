@@ -119,7 +119,7 @@ class Standpoint:
             torch.manual_seed(seed_for(self._seed, "global"))
         network = pieces.network(o["model"], o["head"], self._stream, self._seed).to(self._stream.device)
         optimizer = pieces.optimizer(o["optimizer"], o["lr"], o["momentum"], o["weight_decay"])
-        setup = Setup(network, optimizer, self._seed, o["reset_optimizer"], epochs=o["epochs"])
+        setup = Setup(network, optimizer, self._seed, o["reset_optimizer"], epochs=o["epochs"], batch_size=o["batch_size"])
         learner = made(method, values, setup)
         if self._at is not None:
             carry_over(copied(self._at.state), learner)
