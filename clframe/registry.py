@@ -33,6 +33,7 @@ class Registry:
         kind: what the names stand for, used in messages.
         table: name -> "module:attribute".
         group: entry-point group; an installed package's entry there is a name like any other.
+        bridges: names that belong to other libraries, written like those of the table; each needs an extra when it is used.
 
     Example:
         >>> registry = Registry("strategy", {"er": "clframe.strategies.replay:Replay"})
@@ -43,6 +44,7 @@ class Registry:
     kind: str
     table: Mapping[str, str]
     group: str = ""
+    bridges: Mapping[str, str] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     def names(self) -> list[str]:
@@ -64,8 +66,8 @@ class Registry:
         return getattr(importlib.import_module(module), attribute)
 
     def _installed(self) -> dict[str, str]:
-        if self.group and not self._found:
-            self._found.update(entry_points(self.group))
+        if not self._found:
+            self._found.update({**self.bridges, **(entry_points(self.group) if self.group else {})})
         return self._found
 
 
@@ -78,7 +80,8 @@ def entry_points(group: str) -> dict[str, str]:
 def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, **given: object) -> Any:
     """Call `function(**given, **options)`; an unknown option is answered with the nearest ones, before the call.
 
-    The word none, which `parse` reads as None, is a word again where an option is one.
+    A function that takes any option, as one that hands them on to another library, checks them itself. The word none, which
+    `parse` reads as None, is a word again where an option is one.
 
     Example:
         >>> def f(size: int = 3): return size
@@ -88,7 +91,8 @@ def call(kind: str, name: str, function: Any, options: Mapping[str, object], /, 
     """
     parameters = inspect.signature(function).parameters
     allowed = [p.name for p in parameters.values() if p.name not in given and p.kind is not inspect.Parameter.VAR_POSITIONAL]
-    for option in options:
+    any_option = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for option in () if any_option else options:
         if option not in allowed:
             if not allowed:
                 raise OptionError(f"{kind} {name!r} takes no options; got {option!r}. Leave it out.")
