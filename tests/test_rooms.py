@@ -26,10 +26,11 @@ ALLOWED = {
     "models": {"errors", "types", "seeding", "locate"},
     "selection": {"errors", "types", "seeding", "registry", "data", "checkpoint", "executors"},
     "curation": {"errors", "types", "seeding", "data", "scenarios", "selection"},
-    "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection"},
+    "strategies": {"errors", "types", "seeding", "registry", "data", "models", "selection", "generations"},
     "eval": {"errors", "types", "seeding", "registry", "selection"},
     "executors": {"errors", "checkpoint"},
     "generations": {"errors", "types", "seeding", "registry", "data", "selection", "models", "executors", "checkpoint"},
+    "self_consuming": {"errors", "types", "seeding", "checkpoint", "data", "scenarios", "generations"},
 }
 ABOVE = PACKAGE / "eval" / "protocol"
 """Protocols run whole studies, so they lie above everything but the leaves."""
@@ -65,6 +66,12 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
     for file in (f for f in files if ABOVE not in f.parents):
         upward = imported_rooms(file) - ALLOWED[room] - {room}
         assert not upward, f"{file.relative_to(PACKAGE)} imports {sorted(upward)}"
+
+
+def test_strategies_know_of_generations_the_policies_alone() -> None:
+    for file in (PACKAGE / "strategies").rglob("*.py"):
+        names = [n.module or "" for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)]
+        assert {n for n in names if n.startswith("clframe.generations")} <= {"clframe.generations.policies"}, file
 
 
 def test_the_leaves_are_imported_by_nobody() -> None:

@@ -109,8 +109,11 @@ class Run:
             RunError: the directory holds another run, or cannot be written.
             Interrupted: it was asked to stop, after a generation.
         """
+        return self.on(source(self.data)(self.rows, self.heldout, self.seed, self.data_dir), tell)
+
+    def on(self, real: Real, tell: Tell | None = None) -> list[Generation]:
+        """The same, on real data that is at hand; `data` is then only a name for it."""
         made, choose = generator(self.generator), policy(self.policy)
-        real: Real = source(self.data)(self.rows, self.heldout, self.seed, self.data_dir)
         pool = self._opened(real)
         if hasattr(made, "prepare"):
             made.prepare(real.train)

@@ -34,6 +34,7 @@ KINDS = Registry(
         "permuted": "clframe.scenarios.domain_incremental:permuted",
         "recurring": "clframe.scenarios.recurring:recurring",
         "rotated": "clframe.scenarios.domain_incremental:rotated",
+        "self-consuming": "clframe.self_consuming:self_consuming",
         "table": "clframe.scenarios.from_table:from_table",
         "task-incremental": "clframe.scenarios.class_incremental:task_incremental",
     },

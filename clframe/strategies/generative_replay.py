@@ -85,7 +85,8 @@ class GenerativeReplay(Part):
 
     Example:
         >>> import clframe
-        >>> result = clframe.run("split-digits", "generative-replay(conditional=true,hidden=50,epochs=5)", evaluate="boundaries")
+        >>> words = "generative-replay(conditional=true,hidden=50,size=200,epochs=5)"
+        >>> result = clframe.run("split-digits", words, evaluate="boundaries")
         >>> "generative-replay/variance" in set(result.terms.term)
         True
 

@@ -32,6 +32,7 @@ SCENARIO_WORDS = {
     "permuted": "online-permuted(experiences=2)",
     "recurring": "recurring(experiences=4, classes_per_experience=3)",
     "rotated": "rotated(angles=[0, 45])",
+    "self-consuming": "self-consuming(generator='vae(epochs=1,hidden=16,conditional=true)',generations=2,rows=99,validation=0.2)",
     "task-incremental": "task-incremental(experiences=3, reveals={'task_test': False})",
 }
 NEED_A_TABLE = {"table": from_table, "domains": domains}
