@@ -111,7 +111,7 @@ def coverage_figure(c: Coverage, width: float = style.WIDTH) -> Figure:
 def shares_figure(c: Coverage, width: float = style.WIDTH) -> Figure:
     """Each part's share: bar in the pool, filled mark by weight, ring by count."""
     fig = style.figure(width, 48 + 22 * len(c.parts))
-    longest = min(18, max(map(len, c.parts)))
+    longest = min(24, max(map(len, c.parts)))
     ax = style.axes(fig, left=12 + 6.2 * longest, right=16, top=6, bottom=36)
     at = np.arange(len(c.parts))
     ax.barh(at, 100 * c.shares, height=0.62, color=style.SOFT, alpha=0.28)
