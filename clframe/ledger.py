@@ -10,18 +10,21 @@ import torch
 
 from clframe.eval.budget import Budget, Meter
 from clframe.eval.evaluator import Evaluator
-from clframe.models import Network, cost
+from clframe.models import ModelCost, Network, cost
 from clframe.scenarios import Stream
 from clframe.types import Strategy
 
 
 def account(strategy: Strategy, network: Network, stream: Stream, evaluator: Evaluator, meter: Meter, trials: int) -> Budget:
-    """The budget of a run. A strategy without a `ledger` of its own is counted as one forward and one backward pass a sample."""
+    """The budget of a run. A strategy without a `ledger` of its own is counted as one forward and one backward pass a sample.
+
+    A strategy that does not use the run's network says `"network": False` in its ledger; then nothing is counted of it.
+    """
     samples = samples_of(stream)
     used: dict[str, Any] = {"optimizer_bytes": 0, "state_bytes": {}, "forwards": samples, "backwards": samples}
     if hasattr(strategy, "ledger"):
         used = strategy.ledger()
-    model = cost(network, stream.data.train.input_shape)
+    model = cost(network, stream.data.train.input_shape) if used.pop("network", True) else ModelCost(0, 0, 0, 0, 0)
     return Budget(
         parameters=model.parameters,
         parameter_bytes=model.parameter_bytes,

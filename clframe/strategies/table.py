@@ -52,5 +52,5 @@ STRATEGIES = Registry(
         "nap": "clframe.strategies.nap:NaP",
     },
     group="clframe.strategies",
-    bridges={"avalanche": "clframe.bridges.avalanche:avalanche"},
+    bridges={"avalanche": "clframe.bridges.avalanche:avalanche", "sklearn": "clframe.bridges.sklearn:strategy"},
 )

@@ -72,8 +72,8 @@ class StrategySubject:
 
     @property
     def whole(self) -> Piece | None:
-        """The class that is a strategy by itself; None for what a Learner composes."""
-        found = [p for p in self.pieces if isinstance(p.made, type) and not issubclass(p.made, Part)]
+        """The class that is a strategy by itself, or the function that makes one; None for what a Learner composes."""
+        found = [p for p in self.pieces if _makes_a_whole(p.made)]
         if found and len(self.pieces) > 1:
             raise CompositionError(f"only parts compose; {found[0].name!r} is a whole strategy. Check it alone.")
         return found[0] if found else None
@@ -204,12 +204,20 @@ def _sorted_out(name: str, made: Callable[..., Any], options: dict[str, object])
     if not callable(made):
         raise bad_option(name, "a class or a function", made, "Give Part, Strategy or Memory classes, or a scenario function.")
     piece = Piece(name, made, options)
+    if _makes_a_whole(made):
+        return _proven(StrategySubject((piece,)))
     product = call("thing to check", name, made, options, **_given(piece, 0))
     if isinstance(product, Stream):
         return ScenarioSubject(name, lambda seed: call("scenario", name, made, options, **_given(piece, seed)), piece)
     if isinstance(product, Part | Recipe):
         return _proven(StrategySubject((piece,)))
     raise bad_option(name, "a function that returns a Stream, a Recipe or a Part", type(product).__name__, "Return one of these.")
+
+
+def _makes_a_whole(made: Callable[..., Any]) -> bool:
+    if isinstance(made, type):
+        return not issubclass(made, Part)
+    return "setup" in inspect.signature(made).parameters
 
 
 def _scenario_by_name(words: str, name: str) -> ScenarioSubject:
