@@ -34,6 +34,8 @@ METHODS: dict[str, str] = {
     "er-ace": f"er-ace(size={MEMORY})",
     "der": f"der(size={MEMORY})",
     "der++": f"der++(size={MEMORY})",
+    "generative-replay": "generative-replay",
+    "generative-replay, conditional": "generative-replay(conditional=true)",
     "gem": f"gem(size={MEMORY})",
     "agem": f"agem(size={MEMORY})",
     "er+gradient-projection": f"er(size={MEMORY})+gradient-projection",
