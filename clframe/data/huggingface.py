@@ -150,7 +150,8 @@ def _splits(data: Any, name: str) -> list[Any]:
         splits = [data["train"], test]
     for split in splits:
         if not hasattr(split, "__len__"):
-            raise DataError(f"{name}: must be a datasets.Dataset; got {type(split).__name__}. Load it without streaming.")
+            rule = f"must be a datasets.Dataset; got {type(split).__name__}"
+            raise DataError(f"{name}: {rule}. Load it without streaming, or see clframe.bridges.huggingface.landed.")
         if len(split) == 0:
             raise DataError(f"{name}: every split must hold at least one row; got 0. Check the filter before it.")
     return splits

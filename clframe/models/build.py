@@ -26,6 +26,11 @@ MODELS: dict[str, str] = {
     "resnet32": "clframe.models.resnet:resnet32",
 }
 """The built-in backbones: name -> "module:Name", imported when used."""
+BRIDGES: dict[str, str] = {
+    "timm": "clframe.bridges.backbones:timm",
+    "transformers": "clframe.bridges.backbones:transformers",
+}
+"""Those of other libraries: timm(name=resnet18)."""
 
 
 def build(
@@ -68,11 +73,11 @@ def build(
     shape = shape_of(input_shape)
     positive("num_classes", num_classes)
     module = name if isinstance(name, nn.Module) else None
-    name = name if isinstance(name, str) else f"{type(name).__name__}:object"
+    name = BRIDGES.get(name, name) if isinstance(name, str) else f"{type(name).__name__}:object"
     if head not in (*HEADS, "none"):
         raise unknown_name("head", head, (*HEADS, "none"))
     if name not in MODELS and ":" not in name:
-        raise unknown_name("model", name, MODELS)
+        raise unknown_name("model", name, {**MODELS, **BRIDGES})
     if name in MODELS and head == "none":
         raise bad_option("head", f"one of {', '.join(HEADS)} for model {name!r}", head, "Its outputs are features.")
     with _seeded(seed_for(seed, "model")):
