@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ FURTHER: dict[str, dict[str, Any]] = {
     "GDumb": {"mem_size": 60},
 }
 MULTI_HEAD = ("Naive", "Replay", "EWC", "SynapticIntelligence", "LwF", "GEM", "AGEM", "Cumulative")
+
+
+def some(names: Iterable[str], *quick: str) -> list[Any]:
+    """All of them; those that are not quick run by name."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 SMALL = {"model": "mlp(hidden=[16])", "batch_size": 16}
 STREAM = "split-digits[:2]"
 
@@ -100,7 +108,7 @@ def test_measured_after_every_update_without_a_trace(name: str) -> None:
     assert never["backbone.layers.2.num_batches_tracked"] > 20 or name == "GDumb"
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", some(OPTIONS, "Replay", "ICaRL"))
 def test_every_update_is_a_row_and_every_run_the_same(name: str) -> None:
     first, again, other = run(name), run(name), run(name, evaluate="boundaries", seed=1)
     assert first.updates.tolist() == list(range(len(first.updates)))
@@ -118,7 +126,7 @@ def test_memories_forget_less_and_declare_what_they_hold() -> None:
     assert naive.budget.state_bytes["avalanche"] < 100
 
 
-@pytest.mark.parametrize("name", MULTI_HEAD)
+@pytest.mark.parametrize("name", some(MULTI_HEAD, "LwF", "GEM"))
 def test_a_head_for_each_task(name: str) -> None:
     result = run(name, "task-split-digits[:2]", evaluate="every(k=5)")
     assert result.metrics.acc is not None and result.metrics.acc > 0.8, "two classes a task"
@@ -189,7 +197,7 @@ def run_in(out: Path, name: str, **options: Any) -> Result:
     return run(name, out=out, evaluate="every(k=3)", report=False, **options)
 
 
-@pytest.mark.parametrize("name", ["Replay", "EWC", "AGEM", "DER", "ICaRL"])
+@pytest.mark.parametrize("name", some(OPTIONS, "AGEM", "DER"))
 def test_stopped_anywhere_and_resumed_a_run_is_the_same(name: str, tmp_path: Path) -> None:
     whole = run_in(tmp_path / "whole", name)
     last = len(whole.terms)

@@ -8,18 +8,19 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 from avalanche.logging import InteractiveLogger
-from avalanche.training.plugins import BiCPlugin, EvaluationPlugin
+from avalanche.training.plugins import BiCPlugin, EvaluationPlugin, GEMPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.supervised import JointTraining
 from avalanche.training.templates.base_sgd import BaseSGDTemplate, PeriodicEval
 from torch.optim.lr_scheduler import MultiStepLR
 
 from clframe.bridges.avalanche.networks import Features, for_avalanche
-from clframe.errors import CompositionError
+from clframe.errors import CompositionError, MissingExtraError
 from clframe.types import Strategy
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def plain_plugins(made: Any) -> list[dict[str, Any]]:
 
 
 def _refuse_broken(made: Any) -> None:
-    """Refuse at once what would fail after the second experience, because torch has changed since."""
+    """Refuse at once what would fail after the first experience, because torch has changed since or a solver is missing."""
+    if any(isinstance(p, GEMPlugin) for p in made.plugins) and find_spec("quadprog") is None:
+        raise MissingExtraError("Avalanche's GEM needs quadprog, which is not installed. Run: pip install quadprog")
     if any(isinstance(p, BiCPlugin) for p in made.plugins) and "verbose" not in inspect.signature(MultiStepLR).parameters:
         raise CompositionError(
             f"Avalanche's BiC needs a torch whose MultiStepLR takes 'verbose'; torch {torch.__version__} has none. "
