@@ -79,13 +79,9 @@ ASKED: dict[str, tuple[str, str, dict[str, Any], tuple[tuple[str, float], ...]]]
             ("hyperinterval(infer=universal,fisher=10,samples=1000,beta=0.0001,gamma=0.01,sampled=1)", 0.003),
             ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=3)", 0.003),
             ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1,hidden=(100,100))", 0.003),
+            ("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1,hidden=(200,200))", 0.003),
+            ("hyperinterval(infer=universal,fisher=10,samples=1000,beta=0.0001,gamma=0.01,sampled=1,hidden=(100,100))", 0.003),
         ),
-    ),
-    "permuted, ten tasks, 3 passes": (
-        permuted(10, validation=0.1),
-        MLP,
-        {"batch_size": 128, "epochs": 3},
-        (("hyperinterval(infer=universal,fisher=10,beta=0.0001,gamma=0.01,sampled=1)", 0.003),),
     ),
     "cifar": (
         cifar(200, 50, validation=0.1),

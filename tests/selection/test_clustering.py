@@ -280,4 +280,4 @@ def test_memory_stays_below_what_is_announced(n: int, d: int, k: int, kind: str,
     np.save(tmp_path / "x.npy", random.standard_normal((n, d), dtype=np.float32).astype(kind))
     words = [sys.executable, "-c", MEMORY, str(tmp_path / "x.npy"), str(k)]
     took, announced = map(float, subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
-    assert 0.4 * announced < took <= announced
+    assert 0.3 * announced < took <= announced

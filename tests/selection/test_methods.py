@@ -15,6 +15,7 @@ from clframe.selection.choice import Ask
 from clframe.selection.clustering import Clustering, KMeans, cluster
 from clframe.selection.estimate import draws_needed
 from clframe.selection.methods import method
+from clframe.selection.methods.greg import calibrated, regressed
 
 N, M = 3000, 300
 
@@ -247,3 +248,16 @@ def test_one_row_has_an_interval_without_ends(tmp_path: Any) -> None:
     assert coreset.manifest["mean_loss"]["low"] is None
     again = load(coreset.save(tmp_path / "one")).mean_loss
     assert again is not None and again.low == -np.inf and again.mean == 2.0
+
+
+def test_the_interval_of_calibrated_weights_holds_where_losses_are_skewed_and_few() -> None:
+    random, n, m, held = np.random.default_rng(0), 20_000, 100, 0
+    proxy = random.exponential(size=n)
+    loss = proxy * np.exp(0.6 * random.normal(size=n))
+    x = np.stack([np.ones(n), proxy], 1)
+    for _ in range(1000):
+        rows = random.choice(n, m, replace=False)
+        weight, kept = calibrated(x[rows], x.sum(0), n)
+        found = regressed(loss[rows], x[rows][:, kept], weight, n)
+        held += found.low < loss.mean() < found.high
+    assert held > 915  # of residuals without factors, 901

@@ -24,7 +24,8 @@ class Greg:
     """m rows drawn uniformly, and weights that give back the totals of control variables x_i (generalised regression estimator).
 
         w_i = (n/m) (1 + x_i' A^-1 (t - that)),   t = sum_U x_i,   that = (n/m) sum_S x_i,   A = (n/m) sum_S x_i x_i'
-        mean = sum_S w_i l_i / n,   error^2 = (1 - m/n) sum_S e_i^2 / ((m - c) m),   e = residuals of l on x
+        mean = sum_S w_i l_i / n,   error^2 = (1 - m/n) sum_S (g_i e_i / (1 - h_i))^2 / m^2
+        e = residuals of l on x,   g_i = w_i m / n,   h_i = x_i' (X' X)^-1 x_i
 
     x_i holds 1 and, as far as the pool has them, the column "proxy", a 1 for the label, and the squared distance to the centre of
     the cell. Weights so computed add up to n, and to the number of rows of each label. Some can be negative where the sample is
@@ -43,7 +44,8 @@ class Greg:
         >>> choice.weight[pool.columns["label"][choice.rows] == 0].sum().round(6).item()
         70.0
 
-    Reference: Cassel, Särndal, Wretman, 1976; Deville, Särndal, "Calibration estimators in survey sampling", 1992.
+    Reference: Cassel, Särndal, Wretman, 1976; Deville, Särndal, "Calibration estimators in survey sampling", 1992; the error:
+        Särndal, Swensson, Wretman, 1989, with 1 - h_i as in HC3 (MacKinnon, White, 1985), as residuals of a fit are too small.
     """
 
     controls: str = "auto"
@@ -108,9 +110,15 @@ def calibrated(x: Numbers, totals: Numbers, n: int) -> tuple[Numbers, list[int]]
 
 
 def regressed(values: Numbers, x: Numbers, weight: Numbers, n: int) -> Estimate:
-    """The mean over the pool from calibrated weights."""
+    """The mean over the pool from calibrated weights.
+
+    A row that alone tells a coefficient (h_i = 1) has no residual; it is given the mean square of the others.
+    """
     m, c = x.shape
     rest = values - x @ np.linalg.lstsq(x, values, rcond=None)[0]
     freedom = max(1, m - c)
-    error = math.sqrt((1 - m / n) * float((rest**2).sum()) / (freedom * m))
+    free = 1 - (np.linalg.qr(x / np.abs(x).max(0))[0] ** 2).sum(1)
+    alone = free < 1e-9
+    square = np.where(alone, (rest**2).sum() / freedom, (rest / np.where(alone, 1, free)) ** 2)
+    error = math.sqrt((1 - m / n) * float(((m / n * weight) ** 2 * square).sum())) / m
     return Estimate(float((weight * values).sum()) / n, error, freedom)
