@@ -29,6 +29,7 @@ MODELS: dict[str, str] = {
 BRIDGES: dict[str, str] = {
     "timm": "clframe.bridges.backbones:timm",
     "transformers": "clframe.bridges.backbones:transformers",
+    "augmented": "clframe.bridges.torchvision:augmented",
 }
 """Those of other libraries: timm(name=resnet18)."""
 
