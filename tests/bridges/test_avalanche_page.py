@@ -33,7 +33,8 @@ def test_the_blocks_of_the_page_run_one_after_the_other(tmp_path: Path, monkeypa
     (command,) = re.findall(r"^\$ clframe (.*)$", PAGE, re.MULTILINE)
     assert main([*shlex.split(command), "--seeds", "1", "--jobs", "1", "--evaluate", "boundaries"]) == 0
     assert main(["report", "runs"]) == 0
-    assert "Naive+ReplayPlugin" in (tmp_path / "runs/report.html").read_text()
+    together = (tmp_path / "runs/report.html").read_text()
+    assert "Naive+ReplayPlugin" in together and "er(size=200)" in together and "<h1>split-digits" in together
 
 
 def data(seed: int, classes: int = 6) -> Any:

@@ -59,7 +59,7 @@ def benchmark(stream: str | Stream, *, seed: int = 0) -> CLScenario[Any]:
     if stream.validation and all(map(len, stream.validation)):
         streams.append(_stream("valid", train, stream.validation, tasks, order))
     made = CLScenario(streams)
-    made.n_classes_per_exp, made.classes_order = order.n_classes_per_exp, order.classes_order
+    made.n_classes_per_exp, made.classes_order, made.name = order.n_classes_per_exp, order.classes_order, stream.name
     return made
 
 

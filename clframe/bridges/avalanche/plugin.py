@@ -40,7 +40,7 @@ class ContinualEvaluationPlugin:
         evaluate: when to measure between boundaries: "every", "every(k=5)", "dense", "log", "boundaries".
         subset: test samples an experience for these measurements, drawn once; 0 for all.
         name: what tables call the strategy; its class and plugins by default.
-        scenario: what tables call the benchmark.
+        scenario: what tables call the benchmark; see `scenario`.
         seed: root of the draw of the subset.
         report: write report.html into `out`.
 
@@ -81,7 +81,7 @@ class ContinualEvaluationPlugin:
         evaluate: str = "every",
         subset: int = 1000,
         name: str | None = None,
-        scenario: str = "avalanche",
+        scenario: str | None = None,
         seed: int = 0,
         report: bool = True,
         reveals: Reveals | None = None,

@@ -26,7 +26,7 @@ def scenario(
     benchmark: CLScenario[Any],
     *,
     train: Iterable[Any] | None = None,
-    name: str = "avalanche",
+    name: str | None = None,
     reveals: Reveals | None = None,
     transforms: str = "train",
 ) -> Stream:
@@ -47,7 +47,7 @@ def scenario(
     Args:
         benchmark: with a `train_stream` and a `test_stream`.
         train: another training stream over the same samples, such as `split_online_stream(benchmark.train_stream, 10)`.
-        name: name in reports.
+        name: name in reports; by default that of the scenario which `benchmark` was given, or "avalanche".
         reveals: what a learner may know, instead of what follows from the benchmark.
         transforms: those of training samples: "train", or "eval".
 
@@ -75,11 +75,12 @@ def scenario(
 
 
 def with_places(
-    benchmark: CLScenario[Any], train: Iterable[Any] | None, name: str, reveals: Reveals | None, transforms: str
+    benchmark: CLScenario[Any], train: Iterable[Any] | None, name: str | None, reveals: Reveals | None, transforms: str
 ) -> tuple[Stream, Sequence[int]]:
     """The scenario, and for each of Avalanche's training experiences the one that it belongs to; arguments as in `scenario`."""
     if transforms not in ("train", "eval"):
         raise bad_option("transforms", "'train' or 'eval'", transforms, "Give transforms='eval'.")
+    name = name or str(getattr(benchmark, "name", "avalanche"))
     parts = paired(list(train if train is not None else stream_named(benchmark, "train")), list(stream_named(benchmark, "test")))
     held = list(benchmark.streams["valid"]) if "valid" in benchmark.streams else []
     if held and len(held) != len(parts.train):
