@@ -72,3 +72,15 @@ def test_a_study_on_a_text_file(tmp_path: Path) -> None:
     data = f"text(path={tmp_path / 'tale.txt'},letters=20)"
     asked = Run(data, words, "sensitivity-subsample", 2, 0, rows=40, out=str(tmp_path / "run"))
     assert [g.rows <= 40 and bool(np.isnan(g.variance)) for g in asked(None)] == [True, True]
+
+
+def test_short_texts_are_made_as_often_as_they_were_there() -> None:
+    """A mean over texts of means over tokens would weigh a short text twelve times, and a loop would end in empty texts."""
+    pytest.importorskip("transformers")
+    pytest.importorskip("tokenizers")
+    short = np.arange(200) % 4 == 0
+    data = {"text": np.where(short, "a", "b" * 24)}
+    made = generator("language(vocabulary=258,context=32,width=16,layers=1,heads=1,epochs=8,batch=20,lr=0.01)")
+    made.fit(data, np.ones(200), 0)
+    letters = [len(text) for text in made.sample(500, 1)["text"]]
+    assert np.mean([n <= 1 for n in letters]) == pytest.approx(0.25, abs=0.1)

@@ -31,8 +31,12 @@ class Language:
         loss_i = -1 / |t_i| sum_j ln p(t_ij | t_i1, ..., t_i,j-1),  in nats a token, the end of the text included
 
     Texts longer than `context` tokens are cut there. The vocabulary is learned once, on the real data, so that losses of all
-    generations are of the same tokens. `fit` minimises the weighted mean over batches by AdamW with a linear decline of the
-    learning rate. `sample` draws token by token, many texts at a time, with the keys and values of earlier tokens kept. Nothing
+    generations are of the same tokens. `fit` minimises
+
+        sum_i w_i |t_i| loss_i / sum_i w_i |t_i|
+
+    by AdamW with a linear decline of the learning rate: each token counts alike, so that texts are as long as those that were
+    learned from. `sample` draws token by token, many texts at a time, with the keys and values of earlier tokens kept. Nothing
     is downloaded. Column: "text" (n,).
 
     Args:
@@ -119,11 +123,12 @@ class Language:
             random = torch_generator(seed, "language")
             optimiser = torch.optim.AdamW(self.net.parameters(), lr=self.lr)
             total = self.epochs * -(-len(rows) // self.batch)
+            length = (mass * _lengths(rows)).mean()
             decline = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1, (step + 1) / 20) * (1 - step / (total + 1)))
             for _ in range(self.epochs):
                 for some in torch.split(torch.randperm(len(rows), generator=random), self.batch):
                     some = some.to(self.device)
-                    loss = (mass[some] * self._losses(rows[some])).mean()
+                    loss = (mass[some] * _lengths(rows[some]) * self._losses(rows[some])).mean() / length
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -180,7 +185,7 @@ class Language:
         """The mean loss of each text over its tokens (n,)."""
         logits, targets = self.net(input_ids=rows[:, :-1]).logits, rows[:, 1:]
         each = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=PAD)
-        return each.sum(dim=1) / (targets != PAD).sum(dim=1)
+        return each.sum(dim=1) / _lengths(rows)
 
     def _tokens(self, texts: list[str]) -> Tensor:
         """Begin, tokens, end, and padding behind it (n, context + 1)."""
@@ -202,6 +207,11 @@ class Language:
         shape = {"hidden_size": self.width, "num_hidden_layers": self.layers, "num_attention_heads": self.heads}
         long: dict[str, Any] = {"intermediate_size": 8 * self.width // 3, "max_position_embeddings": self.context + 1}
         return LlamaForCausalLM(LlamaConfig(**shape, **long, **ends))
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Tokens of each text that have a loss, its end included (n,)."""
+    return (rows[:, 1:] != PAD).sum(dim=1)
 
 
 def _texts(data: Columns) -> list[str]:
