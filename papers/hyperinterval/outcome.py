@@ -14,6 +14,8 @@ from papers.measures import difference, each, metric
 from papers.study import BySeed, Runs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -24,6 +26,7 @@ STREAMS = {
     "told": "Permuted MNIST-10, told",
     "longer": "the same, 5 passes",
     "one": "Permuted, one network",
+    "wider": "one network, wider",
     "cifar": "Split CIFAR-100, CNN",
 }
 ORDER = ("hyperinterval", "hyperinterval, hard", "intercontinet", "hnet", "ewc")
@@ -90,9 +93,14 @@ def quantities(runs: Runs) -> dict[str, BySeed]:
 
 def figure(runs: Runs) -> Figure:
     """Accuracy at the end, certified accuracy and the weakest task of every method, a panel for each stream."""
-    fig, axes = figures.panels([3.3, 2.5, 2.5, 2.5, 2.5], "Accuracy at the end, and what of it is certified, %", height=2.9)
+    return drawn(quantities(runs))
+
+
+def drawn(found: Mapping[str, BySeed]) -> Figure:
+    """The figure, from the quantities."""
+    fig, axes = figures.panels([3.3, *[2.2] * 5], "Accuracy at the end, and what of it is certified, %", height=2.9)
     for i, (ax, (stream, title)) in enumerate(zip(axes, STREAMS.items(), strict=True)):
-        _panel(ax, by_method(runs, stream))
+        _panel(ax, found, stream)
         ax.set_title(title, fontsize=10, color=figures.INK, loc="left")
         ax.set_yticks(range(len(ORDER)), ORDER if i == 0 else [""] * len(ORDER), fontsize=9)
         ax.set_ylim(len(ORDER) - 0.5, -0.5)
@@ -102,21 +110,22 @@ def figure(runs: Runs) -> Figure:
     return fig
 
 
-def _panel(ax: Axes, of: dict[str, Results]) -> None:
+def _panel(ax: Axes, found: Mapping[str, BySeed], stream: str) -> None:
     """A dot for the mean, a line from the lowest to the highest seed; certificates that are not kept are crossed out."""
     marks = (("accuracy", "o", 0), ("certified and kept", "s", 1), ("certified, not kept", "x", 1), ("weakest task", "|", 3))
-    drawn: dict[str, list[tuple[float, list[float]]]] = {label: [] for label, *_ in marks}
-    for name, results in of.items():
-        y = float(ORDER.index(name))
-        drawn["accuracy"].append((y - 0.12, [v for v in metric(results, "acc").values() if v is not None]))
-        drawn["weakest task"].append((y - 0.12, list(each(results, weakest).values())))  # type: ignore[arg-type]
-        certified = [v for v in each(results, lambda r: of_promises(r, "certified_final")).values() if v is not None]
-        if certified:
-            kept = all(of_promises(r, "containment_final") == 100 for r in results)
-            drawn["certified and kept" if kept else "certified, not kept"].append((y + 0.14, certified))
+    points: dict[str, list[tuple[float, list[float]]]] = {label: [] for label, *_ in marks}
+
+    def of(name: str, what: str) -> list[float]:
+        return [v for v in found.get(f"{stream}/{name}/{what}", {}).values() if v is not None]
+
+    for y, name in enumerate(ORDER):
+        points["accuracy"].append((y - 0.12, of(name, "acc")))
+        points["weakest task"].append((y - 0.12, of(name, "weakest")))
+        kept = all(v == 100 for v in of(name, "containment"))
+        points["certified and kept" if kept else "certified, not kept"].append((y + 0.14, of(name, "certified")))
     for label, marker, colour in marks:
-        points = [(y, values) for y, values in drawn[label] if values]
+        shown = [(y, values) for y, values in points[label] if values]
         shade = figures.SOFT if colour == 3 else figures.COLOURS[colour]
-        ax.plot([np.mean(v) for _, v in points], [y for y, _ in points], marker, color=shade, markersize=6, label=label)
-        for y, values in points:
+        ax.plot([np.mean(v) for _, v in shown], [y for y, _ in shown], marker, color=shade, markersize=6, label=label)
+        for y, values in shown:
             ax.plot([min(values), max(values)], [y, y], color=shade, linewidth=1.2)
