@@ -35,8 +35,8 @@ WIDER = f"{ONE},hidden=(100,100),samples=1000"
 def groups(scale: str) -> list[Group]:
     """Of each stream three groups, as the learning rate is an option of the run: hypernetworks, InterContiNet, EWC.
 
-    "longer" is the told Permuted MNIST once more, for both kinds of containment alone; "wider" the one network once more, from a wider
-    hypernetwork and Fisher information of more samples.
+    "longer" is the told Permuted MNIST once more, for both kinds of containment alone; "wider" the one network once more, from a
+    wider hypernetwork and Fisher information of more samples.
     """
     size = SIZES[scale]
     streams = {
