@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from clframe.cli.parsing import parse, parser
 from clframe.errors import unknown_name
+from clframe.registry import Registry
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,14 +39,15 @@ def main(arguments: Sequence[str]) -> int:
 def _strategies() -> Iterable[tuple[str, str]]:
     from clframe.strategies import STRATEGIES
 
-    return [(name, _first_line(STRATEGIES.load(name))) for name in STRATEGIES.names()]
+    return _registered(STRATEGIES)
 
 
 def _scenarios() -> Iterable[tuple[str, str]]:
     from clframe.scenarios.catalog import KINDS, PREFIXES
 
-    kinds = [(name, _first_line(KINDS.load(name))) for name in KINDS.names()]
-    return kinds + [(f"{prefix}-DATA", f"{kind} over a named data set: {prefix}-digits") for prefix, kind in PREFIXES.items()]
+    return _registered(KINDS) + [
+        (f"{prefix}-DATA", f"{kind} over a named data set: {prefix}-digits") for prefix, kind in PREFIXES.items()
+    ]
 
 
 def _data() -> Iterable[tuple[str, str]]:
@@ -57,7 +59,19 @@ def _data() -> Iterable[tuple[str, str]]:
 def _methods() -> Iterable[tuple[str, str]]:
     from clframe.selection.methods import REGISTRY
 
-    return [(name, _first_line(REGISTRY.load(name))) for name in REGISTRY.names()]
+    return _registered(REGISTRY)
+
+
+def _policies() -> Iterable[tuple[str, str]]:
+    from clframe.generations.policies import POLICIES
+
+    return _registered(POLICIES)
+
+
+def _generators() -> Iterable[tuple[str, str]]:
+    from clframe.generations.generators import GENERATORS
+
+    return _registered(GENERATORS)
 
 
 def _models() -> Iterable[tuple[str, str]]:
@@ -75,7 +89,7 @@ def _memories() -> Iterable[tuple[str, str]]:
 def _plans() -> Iterable[tuple[str, str]]:
     from clframe.eval.plan import PLANS
 
-    return [(name, _first_line(PLANS.load(name))) for name in PLANS.names()]
+    return _registered(PLANS)
 
 
 def _metrics() -> Iterable[tuple[str, str]]:
@@ -100,10 +114,16 @@ KINDS: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "models": _models,
     "memories": _memories,
     "methods": _methods,
+    "policies": _policies,
+    "generators": _generators,
     "plans": _plans,
     "metrics": _metrics,
     "tuned": _tuned,
 }
+
+
+def _registered(table: Registry) -> list[tuple[str, str]]:
+    return [(name, _first_line(table.load(name))) for name in table.names()]
 
 
 def _load(where: str) -> object:

@@ -83,7 +83,10 @@ def test_a_configuration_file_and_print_config_fit(tmp_path: Path, capsys: pytes
     assert json.loads((tmp_path / "r" / "er" / "seed-0" / "spec.json").read_text())["options"]["lr"] == 0.1
 
 
-@pytest.mark.parametrize("kind", ["strategies", "scenarios", "data", "models", "memories", "methods", "plans", "metrics", "tuned"])
+@pytest.mark.parametrize(
+    "kind",
+    ["strategies", "scenarios", "data", "models", "memories", "methods", "policies", "generators", "plans", "metrics", "tuned"],
+)
 def test_list_names_everything(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list", kind, "--json")
     assert code == 0
