@@ -92,6 +92,7 @@ def test_importing_clframe_brings_nothing_heavy() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(found.stdout))
     assert not loaded & {"faiss", "datasets", "matplotlib", "avalanche", "pandas", "sklearn", "scipy"}
+    assert not loaded & {"tensorboard", "mlflow", "wandb", "transformers", "timm", "torchvision", "polars", "torch"}
 
 
 def test_files_and_functions_stay_small() -> None:

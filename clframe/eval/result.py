@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clframe.errors import unknown_name
-from clframe.eval.access import mark, refuse_mixed
+from clframe.eval.access import mark, mixed, refuse_mixed
 from clframe.eval.budget import Budget
 from clframe.eval.metrics import Curves, Metrics
 from clframe.eval.representation import frame
@@ -273,4 +273,7 @@ class Results(Sequence[Result]):
         return html.write(self, Path(path))
 
     def _repr_html_(self) -> str:
-        return str(self.table().to_html())
+        """For notebooks: the headline table and curves."""
+        from clframe.eval.report import notebook
+
+        return notebook.html(self.marked() if mixed(self) else self)

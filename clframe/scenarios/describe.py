@@ -97,6 +97,27 @@ def table(stream: Stream) -> Table:
     return shown
 
 
+def html(stream: Stream) -> str:
+    """For notebooks: the table as text, and the picture below it.
+
+    Example:
+        >>> from clframe.scenarios import class_incremental
+        >>> "<svg" in html(class_incremental("digits"))
+        True
+    """
+    import io
+    from html import escape
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), record=True, width=110)
+    console.print(table(stream))
+    drawn = io.StringIO()
+    figure(stream).savefig(drawn, format="svg", bbox_inches="tight")
+    picture = drawn.getvalue()
+    return f'<pre style="line-height:1.1">{escape(console.export_text())}</pre>{picture[picture.index("<svg") :]}'
+
+
 def short_classes(classes: Sequence[int], names: Sequence[str] = ()) -> str:
     """Classes in a few words: by name where names are given, else by number, with runs drawn together.
 

@@ -122,6 +122,12 @@ class Stream:
         samples = sum(len(ids) for ids in self.segments)
         return f"Stream({self.name!r}: {len(self)} experiences, {samples} training samples of {self.data.name})"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the table and the picture of the stream."""
+        from clframe.scenarios.describe import html
+
+        return html(self)
+
     def __getitem__(self, some: slice) -> Stream:
         """The stream of some consecutive experiences, as in `stream[:3]`; their classes and tasks keep their numbers.
 

@@ -90,6 +90,16 @@ class Coreset:
         columns = {"id": self.ids, "row": c.rows, "weight": c.weight, "probability": c.expected}
         return pd.DataFrame({**columns, "count": c.count, "stratum": c.stratum, "score": c.score})
 
+    def _repr_html_(self) -> str:
+        """For notebooks: what was chosen, what it says of the mean loss, and the first samples."""
+        from html import escape
+
+        m, found = self.manifest, self.mean_loss
+        lines = [f"{len(self):,} of {m['pool']['rows']:,} samples, chosen with <code>{escape(str(m['method']))}</code>"]
+        lines += [f"effective size {m['effective_size']:,.1f}"] if "effective_size" in m else []
+        lines += [] if found is None else [f"mean loss {found.mean:.4g}, 95 % interval {found.low:.4g} to {found.high:.4g}"]
+        return f"<p>{'; '.join(lines)}</p>{self.table().to_html(max_rows=10, index=False)}"
+
     def save(self, folder: str | Path) -> Path:
         """Write coreset.parquet and manifest.json into a folder, whole or not at all.
 

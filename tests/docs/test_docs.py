@@ -257,7 +257,15 @@ def test_every_command_is_shown_somewhere() -> None:
 
 @pytest.mark.parametrize(
     ("script", "expected"),
-    [("stability_gap", "back after"), ("own_method", "er_with_warm_up"), ("own_table", "joint")],
+    [
+        ("stability_gap", "back after"),
+        ("own_method", "er_with_warm_up"),
+        ("own_table", "joint"),
+        ("quick_start", "measurements of 5 experiences"),
+        ("protocols", "end-of-training"),
+        ("coreset", "sensitivity mean loss"),
+        ("generations", "accumulate"),
+    ],
 )
 def test_an_example_runs(
     script: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

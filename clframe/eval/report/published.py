@@ -29,7 +29,7 @@ def markdown(results: Results, metrics: Sequence[str] | None = None) -> str:
         >>> print(markdown(results, ["acc"]).splitlines()[0])
         | strategy | ACC ↑ | seeds | time |
     """
-    header, rows = _grid(results, metrics, "**{}**", "*{}*", str)
+    header, rows = grid(results, metrics, "**{}**", "*{}*", str)
     first = header.index("strategy") + imported(results)
     rule = [":--" if i <= first else "--:" for i in range(len(header))]
     table = "\n".join("| " + " | ".join(t.replace("|", "\\|") for t in row) + " |" for row in [header, rule, *rows])
@@ -47,7 +47,7 @@ def latex(results: Results, metrics: Sequence[str] | None = None) -> str:
         >>> print(latex(results, ["acc"]).splitlines()[0])
         \\begin{tabular}{lrrr}
     """
-    header, rows = _grid(results, metrics, r"\textbf{{{}}}", r"\textit{{{}}}", fmt.tex)
+    header, rows = grid(results, metrics, r"\textbf{{{}}}", r"\textit{{{}}}", fmt.tex)
     first = header.index("strategy") + imported(results)
     align = "".join("l" if i <= first else "r" for i in range(len(header)))
     table = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(fmt.tex, header)) + r" \\", r"\midrule"]
@@ -82,7 +82,7 @@ def _by_seed(results: Results, metric: str) -> dict[int, float | None]:
     return {r.seed: value(r, metric) for r in usable(results) if r.source == OWN}
 
 
-def _grid(
+def grid(
     results: Results, metrics: Sequence[str] | None, bold: str, italic: str, write: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows, cells marked."""
