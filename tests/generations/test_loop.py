@@ -187,3 +187,17 @@ def test_more_rows_than_there_are_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="rows must be at most the 1,438"):
         run(tmp_path, data="digits", rows=5000)(None)
     assert dataclasses.replace(run(tmp_path), generations=9).key == run(tmp_path).key
+
+
+@pytest.mark.parametrize("where", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_study_is_the_same_wherever_its_runs_are_done(where: str, tmp_path: Path) -> None:
+    if where == "ray":
+        pytest.importorskip("ray")
+    asked = {"data": "normal(d=1)", "rows": 30, "generators": "gaussian", "policies": ["accumulate", "golden"], "generations": 3}
+    study = parse_study({**asked, "seeds": 2})
+    one, two = conduct(study, tmp_path / "one"), conduct(study, tmp_path / "two", jobs=2, where=where)
+    assert [run.name for run, _ in one] == [run.name for run, _ in two] and len(one) == 4
+    for (run, here), (other, there) in zip(one, two, strict=True):
+        assert [g.model for g in here] == [g.model for g in there]
+        assert all(np.array_equal(a.loss, b.loss) for a, b in zip(here, there, strict=True))
+        assert [r.id for r in Ledger(run.pool).records()] == [r.id for r in Ledger(other.pool).records()]
