@@ -75,9 +75,9 @@ def _generators() -> Iterable[tuple[str, str]]:
 
 
 def _models() -> Iterable[tuple[str, str]]:
-    from clframe.models import MODELS
+    from clframe.models.build import BRIDGES, MODELS
 
-    return [(name, _first_line(_load(where))) for name, where in MODELS.items()]
+    return [(name, _first_line(_load(where))) for name, where in {**MODELS, **BRIDGES}.items()]
 
 
 def _memories() -> Iterable[tuple[str, str]]:
