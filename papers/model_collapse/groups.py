@@ -28,7 +28,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "gaussian": {"repetitions": 2000, "generations": 30},
         "vae": {"generator": "vae(epochs=20,lr=0.002)", "rows": 2000, "heldout": 1000, "generations": 6},
         "language": {"generator": "language(epochs=5,lr=0.005,batch=16)", "rows": 500, "heldout": 500, "generations": 5},
-        "seeds": {"vae": 5, "language": 3},
+        "seeds": {"vae": 3, "language": 3},
     },
     "full": {
         "linear": {"repetitions": 10_000, "generations": 40},
