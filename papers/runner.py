@@ -41,6 +41,8 @@ def run(study: Study, scale: str, *, data_dir: str | None, out: Path, jobs: int,
     found = obtained(study, scale, runs)
     study.obtained(scale).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     study.figure(runs).savefig(study.picture(scale), dpi=110, metadata={"Software": None})
+    if study.samples is not None:
+        study.samples(runs, study.beside(scale))
     return found
 
 

@@ -171,6 +171,7 @@ class Study:
         grid: how the options were chosen, where they were.
         pictured: name of the figure's file.
         chosen: what was taken from the grid: (values that were held fixed, the best options among those).
+        samples: writes what else there is to look at, to files that begin with a path (`beside`).
     """
 
     name: str
@@ -182,6 +183,7 @@ class Study:
     grid: Grid | None = None
     pictured: str = "task1"
     chosen: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...] = ()
+    samples: Callable[[Runs, Path], None] | None = None
 
     @property
     def folder(self) -> Path:
@@ -195,6 +197,10 @@ class Study:
     def picture(self, scale: str) -> Path:
         """The figure of a scale."""
         return self.folder / f"{self.pictured}{_suffix(scale)}.png"
+
+    def beside(self, scale: str) -> Path:
+        """The beginning of the files with samples of a scale."""
+        return self.folder / f"samples{_suffix(scale)}"
 
 
 def names() -> list[str]:

@@ -29,23 +29,24 @@ def quantities(runs: Runs) -> dict[str, BySeed | Interval]:
 
 
 def mean_of(values: Floats) -> Interval:
-    """Mean of repetitions (R,), with its normal interval.
-
-    >>> mean_of(np.array([1.0, 3.0])).mean
-    2.0
-    """
+    """Mean of repetitions (R,), with its normal interval."""
     mean, half = float(values.mean()), 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values))
     return Interval(len(values), mean, mean - half, mean + half)
 
 
 def _closed(model: str, cells: Sequence[Cell]) -> Iterator[tuple[str, Interval]]:
-    values = {(cell.options["rows"], SHORT[cell.options["policy"]]): np.asarray(cell.found["values"]) for cell in cells}
+    values = tables(cells)
     for (rows, name), table in values.items():
         for n, column in enumerate(table.T, 1):
             yield f"{model}/T{rows}/{name}/{n}", mean_of(column)
         base = values[rows, "accumulate-subsample"]
         if name != "accumulate-subsample":
             yield f"{model}/T{rows}/{name} over accumulate-subsample", mean_of(table[:, -1] - base[:, -1])
+
+
+def tables(cells: Sequence[Cell]) -> dict[tuple[int, str], Floats]:
+    """Values (R, N) of repetitions and generations, by rows and policy."""
+    return {(cell.options["rows"], SHORT[cell.options["policy"]]): np.asarray(cell.found["values"]) for cell in cells}
 
 
 def series(cells: Sequence[Cell]) -> dict[str, dict[str, dict[int, list[float | None]]]]:
