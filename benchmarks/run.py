@@ -20,6 +20,7 @@ import torch
 
 from benchmarks import (
     bench_avalanche,
+    bench_bridges,
     bench_checkpoint,
     bench_evaluation,
     bench_executors,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Any] = {
     "parts": bench_parts,
     "evaluation": bench_evaluation,
     "avalanche": bench_avalanche,
+    "bridges": bench_bridges,
     "training": bench_training,
     "methods": bench_methods,
     "memory": bench_memory,
