@@ -16,6 +16,9 @@ Floats = npt.NDArray[np.float64]
 SHORT = {words: name for name, words in POLICIES.items()}
 BASES = ("accumulate", "accumulate-subsample")
 """What other policies are compared with, seed by seed."""
+TWICE = ("loss_since_first", "loss_since_last", "variance_ratio")
+"""Alarms whose numbers are differences of the losses, or the variance, which are there already."""
+COMPARED_NOT = ("rows", "real_share", "alarms that ring")
 
 
 def quantities(runs: Runs) -> dict[str, BySeed | Interval]:
@@ -54,7 +57,8 @@ def series(cells: Sequence[Cell]) -> dict[str, dict[str, dict[int, list[float | 
     found: dict[str, dict[str, dict[int, list[float | None]]]] = {}
     for cell in cells:
         told = cell.found
-        measured = {name: told[name] for name in ("loss", "hard", "variance", "rows", "real_share")} | told["alarms"]
+        measured = {name: told[name] for name in ("loss", "hard", "variance", "rows", "real_share")}
+        measured |= {name: values for name, values in told["alarms"].items() if name not in TWICE}
         measured["alarms that ring"] = [len(names) for names in told["rings"]]
         for name, values in measured.items():
             found.setdefault(SHORT[cell.options["policy"]], {}).setdefault(name, {})[cell.options["seed"]] = values
@@ -70,8 +74,12 @@ def _of_model(model: str, cells: Sequence[Cell]) -> Iterator[tuple[str, BySeed]]
                 yield f"{model}/{policy}/{name}/{n + 1}", {seed: values[n] for seed, values in by_seed.items()}
             yield f"{model}/{policy}/{name}, change", difference(_at(by_seed, -1), _at(by_seed, 0))
             for base in BASES:
-                if policy != base:
+                if policy != base and name not in COMPARED_NOT:
                     yield f"{model}/{policy} over {base}/{name}", difference(_at(by_seed, -1), _at(every[base][name], -1))
+        for base in BASES:
+            if policy != base:
+                mean = difference(_later(measured["loss"]), _later(every[base]["loss"]))
+                yield f"{model}/{policy} over {base}/loss, from generation 2", mean
         for name in ("loss", "hard"):
             yield f"{model}/{policy}/{name}, rise", {seed: _rise(values) for seed, values in measured[name].items()}
     yield from _first_rings(model, cells)
@@ -79,6 +87,12 @@ def _of_model(model: str, cells: Sequence[Cell]) -> Iterator[tuple[str, BySeed]]
 
 def _at(by_seed: Mapping[int, Sequence[float | None]], n: int) -> BySeed:
     return {seed: values[n] for seed, values in by_seed.items()}
+
+
+def _later(by_seed: Mapping[int, Sequence[float | None]]) -> BySeed:
+    """The mean of all generations but the first."""
+    found = {seed: [v for v in values[1:] if v is not None] for seed, values in by_seed.items()}
+    return {seed: float(np.mean(values)) if values else None for seed, values in found.items()}
 
 
 def _rise(values: Sequence[float | None]) -> float | None:
