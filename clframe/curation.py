@@ -170,7 +170,7 @@ def _share(budget: str | int) -> float | None:
     except ValueError:
         share = math.nan
     if not 0 < share <= 100:
-        rule = "a percentage above 0% and up to 100%, or a positive number of samples"
+        rule = "a percentage above 0% and up to 100%, or a positive number of samples, as a number"
         raise bad_option("budget", rule, budget, "Give budget=10% for a tenth of every experience.")
     return share
 

@@ -111,6 +111,8 @@ def size_of(written: int | str, pool: Pool) -> int | Budget:
         return written
     found = FORM.fullmatch(written.strip())
     column = column_of(written)
+    if written.strip().lstrip("+-").isdecimal() and not found:
+        raise bad_option("size", "a positive number of rows", written, "Give 1 or more.")
     if not found:
         raise bad_option("size", "a number of rows, '10 %', or '2e6 tokens' with a column of that name", written, "Write 1000.")
     number, unit = float(re.sub("[_,]", "", found[1])), (found[2] or "").lower()

@@ -151,6 +151,32 @@ def together(estimates: list[tuple[float, Estimate]]) -> Estimate:
     return Estimate(sum(share * e.mean for share, e in shares), math.sqrt(variance), variance**2 / below if below else math.inf)
 
 
+def skewness(values: Numbers) -> float:
+    """mean((v - mean)^3) / sd^3 of values (m,); 0 where they are equal.
+
+    Example:
+        >>> skewness(np.array([1.0, 2.0, 3.0])), round(skewness(np.array([0.0, 0.0, 0.0, 4.0])), 3)
+        (0.0, 1.155)
+    """
+    away = values - values.mean()
+    spread = math.sqrt(float((away**2).mean()))
+    return float((away**3).mean()) / spread**3 if spread else 0.0
+
+
+def enough_rows(skew: float) -> int:
+    """For how many rows of this skewness the interval of a mean holds about as often as it says: ceil(25 skewness^2).
+
+    With fewer it is too low more often than not, and holds less often. The skewness of few rows is itself too small.
+
+    Example:
+        >>> enough_rows(0.5), enough_rows(5.7)
+        (7, 813)
+
+    Reference: Cochran, "Sampling Techniques", 1977, 2.15: n > 25 G1^2 keeps a one-sided error of 2.5 % below 5 % or so.
+    """
+    return math.ceil(25 * skew**2)
+
+
 def effective(weight: Numbers, count: Rows) -> float:
     """Kish's effective sample size of m draws, (sum w)^2 / sum w^2, with a weight for each draw.
 

@@ -44,6 +44,10 @@ class Losses:
         """How many different rows were asked for."""
         return len(self._found)
 
+    def knows(self, rows: Rows) -> bool:
+        """Whether all of these rows were asked for."""
+        return self._found.keys() >= set(rows.tolist())
+
     def __call__(self, rows: Rows) -> Numbers:
         """The losses of these rows (k,).
 

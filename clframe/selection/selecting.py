@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from clframe.data.hashing import fingerprint
@@ -22,6 +23,7 @@ from clframe.selection.coreset import FORMAT, Coreset, certificate
 from clframe.selection.coverage import classes, of_cells, of_column
 from clframe.selection.engine import Tell
 from clframe.selection.engine_folder import looked_at
+from clframe.selection.estimate import skewness
 from clframe.selection.losses import Losses, Oracle
 from clframe.selection.methods import method as named
 from clframe.selection.methods.auto import Auto
@@ -174,10 +176,19 @@ def _manifest(ask: Ask, chooser: Method, written: str | Method, choice: Choice, 
         "rows": len(choice.rows),
         "queries": 0 if ask.losses is None else ask.losses.queries,
         "clustering": None if cells is None else {**cells.how, "cost": cells.cost},
-        **certificate(choice),
+        **_certified(choice, ask.losses),
         "coverage": _coverage(ask.pool, choice, cells),
         "facts": dict(choice.facts),
     }
+
+
+def _certified(choice: Choice, losses: Losses | None) -> dict[str, Any]:
+    """The certificate, with the skewness of what the chosen rows add to the mean, where their losses were looked at."""
+    found = certificate(choice)
+    if losses is not None and "mean_loss" in found and losses.knows(choice.rows):
+        each = np.repeat(choice.weight / choice.count * losses(choice.rows), choice.count)
+        found["mean_loss"]["skewness"] = round(skewness(each), 4)
+    return found
 
 
 def _coverage(pool: Pool, choice: Choice, cells: Clustering | None) -> dict[str, Any]:

@@ -59,6 +59,22 @@ def test_choose_inspect_and_write(place: Path, capsys: pytest.CaptureFixture[str
     assert written["coreset_weight"].tolist() == coreset.weights.tolist()
 
 
+def test_few_rows_for_skewed_losses_and_repeated_rows_are_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("skewed.npy", np.exp(2 * np.random.default_rng(0).normal(size=N)))
+    choose = ["select", "x.npy", "--loss", "skewed.npy", "--out"]
+    assert main([*choose, "few", "--size", "60", "--method", "uniform"]) == 0
+    said = capsys.readouterr().out
+    skew = load("few").manifest["mean_loss"]["skewness"]
+    assert f"few rows for losses so skewed ({skew:.1f})" in said and skew > 2 and "draws" not in said
+    assert main(["select", "x.npy", "--loss", "loss.npy", "--size", "300", "--method", "sensitivity", "--out", "twice"]) == 0
+    said = capsys.readouterr().out
+    assert "(300 draws, some of the same row)" in said and len(load("twice").rows) < 300
+    assert (
+        main([*choose, "none", "--size", "-5"]) == 2
+        and "size must be a positive number of rows; got '-5'" in capsys.readouterr().err
+    )
+
+
 def test_arrays_on_disk(place: Path) -> None:
     assert (
         main(["select", "x.npy", "--loss", "loss.npy", "--size", "50", "--method", "stratified", "--k", "10", "--out", "chosen"])

@@ -127,3 +127,9 @@ def test_what_breaks_a_rule_is_refused_in_a_sentence(method: str, says: str) -> 
     call: Any = select
     with pytest.raises((OptionError, DataError), match=says):
         call(POOL, 100, method)
+
+
+def test_a_floor_above_the_rows_of_its_stratum_is_refused() -> None:
+    pool = pool_of(np.zeros((20, 1)), label=["a"] * 17 + ["b"] * 3)
+    with pytest.raises(OptionError, match="floor must be at most 3, the rows of stratum 'b'; got 5"):
+        select(pool, 10, "stratified(by=label,floor={'b':5})")

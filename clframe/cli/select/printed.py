@@ -10,16 +10,23 @@ if TYPE_CHECKING:
 
 def print_coreset(coreset: Coreset) -> None:
     """What was chosen, and what it says."""
+    from clframe.selection.estimate import enough_rows
     from clframe.selection.methods.auto_words import described
 
     m: dict[str, Any] = dict(coreset.manifest)
-    print(f"{m['rows']:,} of {m['pool']['rows']:,} rows of {m['pool']['name']} by {m['method']}, seed {m['seed']}")
+    drawn = int(coreset.choice.count.sum())
+    repeats = f" ({drawn:,} draws, some of the same row)" if drawn > m["rows"] else ""
+    print(f"{m['rows']:,} of {m['pool']['rows']:,} rows of {m['pool']['name']}{repeats} by {m['method']}, seed {m['seed']}")
     if m.get("budget"):
         print("{spent:,.6g} of {asked:,.6g} {column}".format(**m["budget"]))
     mean = coreset.mean_loss
     if mean is not None:
         share = f" (± {100 * mean.half / mean.mean:.1f} %)" if mean.mean else ""
         print(f"mean loss {mean.mean:.4g}, 95 % interval [{mean.low:.4g}, {mean.high:.4g}]{share}, from {m['queries']:,} losses")
+        skew = m["mean_loss"].get("skewness") or 0.0
+        if drawn < enough_rows(skew):
+            wanted = f"about {enough_rows(skew):,} would do"
+            print(f"few rows for losses so skewed ({skew:.1f}): the interval may be too low and too narrow; {wanted}")
     else:
         print("mean loss: no losses were given, or the choice is not random, so there is no estimate")
     print(f"effective size {m['effective_size']:.0f}; largest weight {m['largest_weight']:.2f} times the mean one")

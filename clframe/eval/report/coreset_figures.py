@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clframe.selection.trial import Comparison, Trial
 
-AXES = {"size": "rows chosen", "queries": "losses looked at"}
+AXES = {"size": "rows chosen (log scale)", "queries": "losses looked at (log scale)"}
 
 
 def pareto_figure(
@@ -44,7 +44,7 @@ def pareto_figure(
         >>> tried = trials(pool, [20, 80], ["stratified"], repeats=5, k=10)
         >>> figure = pareto_figure(Comparison.of(pool, tried, repeats=5, k=10))
         >>> [ax.get_xlabel() for ax in figure.axes]
-        ['rows chosen']
+        ['rows chosen (log scale)']
     """
     lines = drawn(found)
     fig = style.figure(width, 280)
@@ -56,7 +56,7 @@ def pareto_figure(
     _log_axis(ax, "x", at + [x for x, _ in marked], sorted(set(at)) if by == "size" else ())
     _log_axis(ax, "y", [100 * v for t in every for v in (t.error, t.low, t.high) if v] + [100 * y for _, y in marked])
     ax.set_xlabel(AXES[by], color=style.SOFT, fontsize=10)
-    ax.text(0, 1.03, "error, %", transform=ax.transAxes, color=style.SOFT, fontsize=10, ha="right")
+    ax.text(-0.04, 1.03, "error, % (log scale)", transform=ax.transAxes, color=style.SOFT, fontsize=10)
     ax.grid(color=style.GRID, linewidth=0.7)
     ends = []
     for i, (method, line) in enumerate(lines.items()):
@@ -147,14 +147,14 @@ def weights_figure(weights: Floats, width: float = style.WIDTH) -> Figure:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """1, 2, 5 times powers of ten within bounds; powers of ten alone where these are too many.
+    """1, 1.5, 2, 3, 5, 7 times powers of ten within bounds, or fewer of these where they are too many.
 
     Example:
-        >>> ticks(0.7, 13.0), ticks(300, 2500), len(ticks(1e-9, 1e9))
-        ([1.0, 2.0, 5.0, 10.0], [500.0, 1000.0, 2000.0], 5)
+        >>> ticks(0.7, 13.0), ticks(6, 16), len(ticks(1e-9, 1e9))
+        ([1.0, 2.0, 5.0, 10.0], [7.0, 10.0, 15.0], 5)
     """
     found: list[float] = []
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         found = [float(f"{s}e{p}") for p in powers for s in steps if low <= float(f"{s}e{p}") <= high]
         if len(found) <= most:

@@ -96,11 +96,11 @@ def spans(ask: Ask, by: str, stratum: Strata, count: int) -> list[dict[str, list
     return found
 
 
-def floors(floor: int | Mapping[str, int], names: Sequence[str]) -> Rows:
+def floors(floor: int | Mapping[str, int], names: Sequence[str], sizes: Rows) -> Rows:
     """The floor of each stratum (H,); 1 for those that a mapping does not name.
 
     Raises:
-        OptionError: it names a stratum that there is not, or a floor is below 1.
+        OptionError: it names a stratum that there is not, or a floor is below 1 or above the rows of its stratum.
     """
     if isinstance(floor, int):
         return np.full(len(names), floor, dtype=np.int64)
@@ -110,6 +110,8 @@ def floors(floor: int | Mapping[str, int], names: Sequence[str]) -> Rows:
             raise unknown_name("stratum", name, names)
         if not isinstance(least, int) or least < 1:
             raise bad_option("floor", "a positive number of rows for each stratum", least, f"Give floor={{{name!r}: 10}}.")
+        if least > (rows := int(sizes[list(names).index(name)])):
+            raise bad_option("floor", f"at most {rows:,}, the rows of stratum {name!r}", least, f"Give floor={{{name!r}: {rows}}}.")
     return np.array([wanted.get(name, 1) for name in names], dtype=np.int64)
 
 

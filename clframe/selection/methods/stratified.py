@@ -78,7 +78,7 @@ class Stratified:
         sizes = sizes_of(stratum, len(names))
         spread, facts = self._spread(ask, stratum, len(names))
         share = {"proportional": sizes.astype(float), "equal": np.ones(len(sizes)), "neyman": sizes * spread}[self.allocation]
-        taken = allocate(ask.size, sizes, share, floors(self.floor, names), self.by)
+        taken = allocate(ask.size, sizes, share, floors(self.floor, names, sizes), self.by)
         if len(names) <= NAMED and self.by != "cell":
             ends = spans(ask, self.by, stratum, len(names))
             lines = zip(names, taken.tolist(), sizes.tolist(), ends, strict=True)

@@ -126,7 +126,9 @@ def opened(path: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} must be a readable Parquet file; got {str(error).splitlines()[0]}. Write it anew.") from error
+        raise DataError(
+            f"{path} must be a readable Parquet file; got {str(error).splitlines()[0].rstrip('.')}. Write it anew."
+        ) from error
 
 
 def _check_column(path: str, name: str) -> None:
