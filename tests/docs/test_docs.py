@@ -36,8 +36,10 @@ NOT_RUN = {
     # Needs a GPU: its options are parsed, the run is not made.
     "--device cuda",
 }
-OTHER_COMMANDS = ("cd", "make")
+OTHER_COMMANDS = ("cd", "make", "pip")
 """Commands of the console blocks that are not clframe's."""
+BY_ITSELF = ("avalanche",)
+"""Pages that have a test of their own: this one needs the extra, and runs with Avalanche's warnings."""
 CHEAPER = {
     "protocol": {"--jobs": "1"},
     "run": {"--jobs": "1", "--seeds": "1", "--evaluate": "every(k=20)"},
@@ -134,7 +136,7 @@ def run_command(command: str, printed: str, where: str, capsys: pytest.CaptureFi
         target.write_text(out)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem not in BY_ITSELF], ids=lambda p: p.stem)
 def test_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path)
