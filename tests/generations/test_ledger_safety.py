@@ -222,3 +222,17 @@ def test_a_damaged_log_is_not_read(pool: Ledger) -> None:
 
 if __name__ == "__main__":
     globals()[sys.argv[1]](Path(sys.argv[2]))
+
+
+@pytest.mark.parametrize("harm", ["changed", "deleted"])
+def test_appending_its_rows_again_repairs_a_shard(harm: str, tmp_path: Path) -> None:
+    pool, rows = Ledger(tmp_path / "pool"), {"x": np.arange(12.0).reshape(6, 2)}
+    record = pool.append(rows, kind="real")
+    path = pool.path(record.id)
+    if harm == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert pool.fsck()
+    assert pool.append(rows, kind="real") == record
+    assert pool.fsck() == [] and len(pool.records()) == 1 and np.array_equal(pool.read(record.id)["x"], rows["x"])

@@ -149,3 +149,12 @@ def test_sensitivity_subsample_takes_negative_losses_and_the_centres_of_cells() 
 def test_wrong_options_are_refused(words: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         policy(words)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.04, 0.25, 0.99])
+def test_a_share_of_less_than_a_row_is_kept_by_weight(share: float) -> None:
+    chosen = taken(f"fixed-real(share={share})", [Row("real", "real", 0, 10), Row("g1", "synthetic", 1, 90)])
+    real = next(part for part in chosen.parts if part.id == "real")
+    alone = len(chosen.parts) == 1
+    assert len(real.rows) >= 1
+    assert float(real.weight.sum()) == pytest.approx((1 if alone else share) * float(chosen.weight.sum()))

@@ -112,7 +112,7 @@ def _shard(record: Record, shards: Shards) -> Iterator[Fault]:
     try:
         columns, hashes = shards.contents(record)
     except DataError as error:
-        what, remedy = "has other bytes than its name says", "Restore it from a copy, or delete it and append its rows again."
+        what, remedy = "has other bytes than its name says", "Restore it from a copy, or append its rows again."
         yield Fault("edited", str(path), what if "hash" in str(error) else str(error), remedy)
         return
     if (len(hashes), dict(columns), path.stat().st_size) != (record.rows, dict(record.columns), record.bytes):

@@ -91,7 +91,7 @@ class Ledger:
         tokens: int | None = None,
         shared_rows: bool = False,
     ) -> Record:
-        """Add the rows of a table as one shard. The same rows with the same record again change nothing.
+        """Add the rows of a table as one shard. The same rows with the same record again change nothing, or repair a damaged file.
 
         Args:
             table: a pyarrow.Table, a pandas frame, or a mapping of arrays (n,), (n, d), (n, h, w), ...
@@ -136,18 +136,20 @@ class Ledger:
             **told,
         )
         with self._log.locked() as file:
-            if record.id in self._log.place:
-                found = self._log.records[self._log.place[record.id]]
-                rules.check_same(found, record)
-                return found
-            if kind == "real" and not shared_rows:
+            there = self._log.records[self._log.place[record.id]] if record.id in self._log.place else None
+            if there is not None:
+                rules.check_same(there, record)
+                if self._shards.whole(there):
+                    return there
+            elif kind == "real" and not shared_rows:
                 self._refuse_synthetic_rows(hashes)
             try:
                 self._shards.write(record.id, data, hashes)
-                self._log.add(record, file)
+                if there is None:
+                    self._log.add(record, file)
             except OSError as error:
                 raise RunError(f"{self.folder} must have room for {data.size:,} bytes; got {error}. Nothing was added.") from error
-        return record
+        return there or record
 
     def records(self) -> list[Record]:
         """Of all shards, in the order of appending."""

@@ -82,9 +82,17 @@ class Shards:
         if found != record.id:
             raise DataError(
                 f"{path} must have the hash that it is named by; got {found[:12]}, {len(content):,} bytes of {record.bytes:,}: the "
-                "file was changed. Restore it from a copy, or delete it and append its rows again."
+                "file was changed. Restore it from a copy, or append its rows again."
             )
         return content
+
+    def whole(self, record: Record) -> bool:
+        """Whether the file is there, as it was written."""
+        try:
+            self.content(record)
+        except DataError:
+            return False
+        return True
 
     def read(self, record: Record, columns: list[str] | None, check: bool) -> dict[str, npt.NDArray[Any]]:
         """Columns of a shard as arrays.

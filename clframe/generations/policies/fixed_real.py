@@ -28,10 +28,10 @@ from clframe.seeding import rng
 class FixedReal:
     """A fixed share of real rows, the rest from the last generation, at fixed compute.
 
-        round(share size) real rows, and size minus as many of the last generation, both uniformly without replacement
+        round(share size) real rows, at least one, and the rest of the last generation, both uniformly without replacement
 
-    Where there are fewer real rows than the share asks for, each of them is taken and weighs so much more that the share of the
-    loss that is real is as asked for. The first generation trains on real rows alone.
+    Rows weigh so much that the share of the loss that is real is as asked for, also where there are fewer real rows than that, or
+    the share is none of whole rows. The first generation trains on real rows alone.
 
     Args:
         share: of real rows, in (0, 1].
@@ -69,13 +69,14 @@ class FixedReal:
         size = first_size(shards, self.size)
         if not len(last):
             return training(shards, random.choice(real, min(size, len(real)), replace=False))
-        wanted = round(self.share * size)
+        wanted = max(1, round(self.share * size))
         some = random.choice(real, min(wanted, len(real)), replace=False)
         others = random.choice(last, min(size - wanted, len(last)), replace=False)
-        weight = np.concatenate([_weight(wanted, some), _weight(size - wanted, others)])
+        real_mass = self.share * size if len(others) else size
+        weight = np.concatenate([_weight(real_mass, some), _weight(size - real_mass, others)])
         return training(shards, np.concatenate([some, others]), weight)
 
 
-def _weight(wanted: int, taken: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Weights that give the rows taken the mass of those wanted."""
-    return np.full(len(taken), wanted / max(len(taken), 1))
+def _weight(mass: float, taken: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Equal weights of the rows taken, with this sum."""
+    return np.full(len(taken), mass / max(len(taken), 1))
