@@ -40,11 +40,13 @@ def number(value: float | None, digits: int = 3) -> str:
     """A metric's value.
 
     Example:
-        >>> number(0.87345), number(None), number(12345.6), number(-0.0001)
-        ('0.873', '–', '12,346', '0.000')
+        >>> number(0.87345), number(None), number(12345.6), number(-0.0001), number(2.498e13)
+        ('0.873', '–', '12,346', '0.000', '2.50e+13')
     """
     if value is None or value != value:
         return DASH
+    if abs(value) >= 1e9:
+        return f"{value:.2e}".replace("-", "−")
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     if abs(value) >= 10:
