@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from clframe.generations.policies import Scores
     from clframe.models import Network
 
-BLOCK, UPDATE = 1000, 64
+UPDATE = 64
+"""Samples of an update of a generator."""
 
 
 class GenerativeReplay(Part):

@@ -78,6 +78,14 @@ def test_shared_rows_give_what_plain_code_gives_or_more(
     assert gained  # a ReLU of the first layer is bounded by its box, where a line would lie below
 
 
+def test_samples_of_few_classes_share_rows_and_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, _, boxes = plain(5, 12, 8, samples=30)
+    found, y = walk(net, x, boxes), torch.arange(30) % 2
+    shared = margins(found, y, 1)
+    monkeypatch.setattr("clframe.models.interval.margins.FEW", 0)
+    torch.testing.assert_close(shared, margins(found, y, 1), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_rows_for_all_samples_and_parts_of_a_walk_say_the_same(name: str) -> None:
     net, x, boxes = made(name, 0.01)

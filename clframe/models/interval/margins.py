@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PAIRED = 16
 """Outputs of a network of which all pairs are compared at once where nothing but the last layer is gone through."""
 FEW = 4
-"""Classes of samples for which it is cheaper to compare these alone."""
+"""Classes of samples for which it is cheaper to compare these alone, where the network has more outputs."""
 
 
 def margins(walk: Walk, y: Tensor, layers: int | None = None, wanted: Tensor | None = None) -> Tensor:
@@ -41,7 +41,7 @@ def margins(walk: Walk, y: Tensor, layers: int | None = None, wanted: Tensor | N
     """
     low = walk.out.lower
     unit = torch.eye(low.shape[1], dtype=low.dtype, device=low.device)
-    if layers == 1 and wanted is None and len(unit) <= PAIRED and len(torch.unique(y)) > FEW:
+    if layers == 1 and wanted is None and (len(unit) <= FEW or (len(unit) <= PAIRED and len(torch.unique(y)) > FEW)):
         pairs = least(walk, (unit[:, None] - unit).view(1, -1, len(unit)), 1)
         return pairs.view(-1, *unit.shape)[torch.arange(len(y), device=y.device), y]
     if wanted is None:

@@ -126,7 +126,7 @@ class KMeans:
         """Bytes that making cells of n rows of d numbers takes at most, about, in each process that takes part.
 
         Rows trained on, where they are held in memory, twice for SuperKMeans; a block of rows with its products; centres and sums;
-        8 bytes a row of pools of up to 4 million; 170 MB for buffers: 40 to 150 MB were seen, as allocators keep what was freed.
+        8 bytes a row of pools of up to 4 million; 170 MB for buffers: 20 to 165 MB were seen, as allocators keep what was freed.
 
         Example:
             >>> round(KMeans(k=500).memory(400_000, 64) / 1e6), round(KMeans(k=4096).memory(10**7, 128) / 1e6)
