@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from clframe.errors import DataError
 from clframe.selection.draws.draw import Numbers
-from clframe.selection.pool.pool import rows_named
+from clframe.selection.pool.finite import rows_named
 
 
 def margin(probabilities: npt.NDArray[Any]) -> Numbers:

@@ -90,6 +90,8 @@ def select(
     wanted = size if isinstance(size, Budget) else size_of(size, pool)
     chooser = checked(pool, wanted, method, seed=seed, kmeans=how, executor=executor, jobs=jobs, work=work)
 
+    pool.fingerprint()  # embeddings that are not finite are refused before anything is asked for
+
     @cache
     def cells() -> Clustering:
         return clustering or _cells(pool, how, seed, executor_named(executor, jobs), work, tell)

@@ -75,6 +75,14 @@ def test_few_rows_for_skewed_losses_and_repeated_rows_are_said(place: Path, caps
     )
 
 
+def test_embeddings_that_are_not_finite_are_refused_whatever_the_method(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.load("x.npy")
+    x[77, 1] = np.nan
+    np.save("bad.npy", x)
+    assert main(["select", "bad.npy", "--loss", "loss.npy", "--size", "60", "--method", "uniform", "--out", "few"]) == 2
+    assert "embeddings must be finite; got NaN or infinity in row 77" in capsys.readouterr().err and not Path("few").exists()
+
+
 def test_arrays_on_disk(place: Path) -> None:
     assert (
         main(["select", "x.npy", "--loss", "loss.npy", "--size", "50", "--method", "stratified", "--k", "10", "--out", "chosen"])

@@ -8,9 +8,9 @@ from typing import final
 
 import numpy as np
 
-from clframe.errors import DataError
 from clframe.selection.draws.draw import Rows
-from clframe.selection.pool.pool import BLOCK, Block, rows_named
+from clframe.selection.pool.finite import check_finite
+from clframe.selection.pool.pool import BLOCK, Block
 from clframe.selection.pool.vectors import Floats, InMemory, Vectors
 
 SHARD = 4 * BLOCK
@@ -113,13 +113,7 @@ def ready(x: Floats, spherical: bool, rows: Rows) -> Floats:
     Raises:
         DataError: some are not finite.
     """
-    bad = ~np.isfinite(x.sum(axis=1)) & ~np.isfinite(x).all(axis=1)
-    if bad.any():
-        wrong = np.zeros(int(rows[-1]) + 1, dtype=bool)
-        wrong[rows[bad]] = True
-        raise DataError(
-            f"embeddings must be finite; got NaN or infinity {rows_named(wrong)}. Leave these rows out, or embed them anew."
-        )
+    check_finite(x, rows)
     if spherical:
         lengths = np.linalg.norm(x, axis=1, keepdims=True)
         x = x / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clframe.errors import DataError
 from clframe.selection.choice import Ask
 from clframe.selection.draws.draw import Numbers, Rows
 from clframe.selection.methods.allocation import allocate
 from clframe.selection.methods.strata import strata
-from clframe.selection.pool.pool import Pool, rows_named
+from clframe.selection.pool.finite import check_finite
+from clframe.selection.pool.pool import Pool
 
 
 class Part(NamedTuple):
@@ -60,11 +60,5 @@ def taken(pool: Pool, rows: Rows) -> Numbers:
         DataError: some are not finite; the rows are named.
     """
     x = pool.vectors.take(rows).astype(np.float64)
-    bad = ~np.isfinite(x).all(axis=1)
-    if bad.any():
-        wrong = np.zeros(pool.n, dtype=bool)
-        wrong[rows[bad]] = True
-        raise DataError(
-            f"embeddings must be finite; got NaN or infinity {rows_named(wrong)}. Leave these rows out, or embed them anew."
-        )
+    check_finite(x, rows)
     return x

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from clframe.data.hashing import fingerprint, spaced
 from clframe.errors import DataError, OptionError, unknown_name
+from clframe.selection.pool.finite import check_finite, rows_named
 from clframe.selection.pool.vectors import Floats, InMemory, Shards, Vectors
 
 Column: TypeAlias = npt.NDArray[Any]
@@ -98,6 +99,9 @@ class Pool:
     def fingerprint(self) -> str:
         """A hash of the shape, of all ids and columns, and of what `hashed` says of the embeddings; it is computed once.
 
+        Raises:
+            DataError: one of these embeddings is not finite; the rows are named.
+
         Example:
             >>> x = np.zeros((5000, 2))
             >>> before = pool_of(x).fingerprint()
@@ -118,9 +122,16 @@ class Pool:
     @cached_property
     def _fingerprint(self) -> str:
         whole = 4 * self.n * self.d <= HASHED
-        parts = (block.x for block in self.blocks()) if whole else iter([self.vectors.take(spaced(self.n, SPACED))])
+        parts = self._finite_blocks() if whole else iter([self.vectors.take(spaced(self.n, SPACED))])
         columns = [piece for name in sorted(self.columns) for piece in (name, self.columns[name])]
         return fingerprint(self.n, self.d, *map(fingerprint, parts), *([] if self.ids is None else [self.ids]), *columns)
+
+    def _finite_blocks(self) -> Iterator[Floats]:
+        start = 0
+        for block in self.blocks():
+            check_finite(block.x, np.arange(start, start + len(block.x)))
+            start += len(block.x)
+            yield block.x
 
     def id_of(self, rows: npt.NDArray[np.int64]) -> Column:
         """The ids of some rows."""
@@ -226,20 +237,6 @@ def open_pool(
 
     taken = {key: parquet_column(files, value) for key, value in asked.items()}
     return Pool(Parquet(files, embedding), None if ids is None else parquet_column(files, ids), taken, name, origins)
-
-
-def rows_named(bad: npt.NDArray[np.bool_], start: int = 0) -> str:
-    """Which rows, in words.
-
-    Example:
-        >>> rows_named(np.array([False, True, True])), rows_named(np.ones(9, dtype=bool))
-        ('in rows 1 and 2', 'in rows 0, 1, 2 and 6 more')
-    """
-    rows = [str(start + int(r)) for r in np.flatnonzero(bad)]
-    if len(rows) == 1:
-        return f"in row {rows[0]}"
-    last = rows[-1] if len(rows) <= 3 else f"{len(rows) - 3:,} more"
-    return f"in rows {', '.join(rows[: min(3, len(rows) - 1)])} and {last}"
 
 
 def _check_unique(ids: Column) -> None:
